@@ -1,0 +1,77 @@
+# The daily jobs. `make demo` and `make test` need nothing but Rust and this file: what is missing they install, where
+# they may, or name.
+
+# One target directory outside the tree: RocksDB (10 to 15 minutes of compiling) is built once, for all checkouts.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/dynode/target
+
+# What RocksDB's build needs on Debian and Ubuntu beside Rust: a C++ compiler, and libclang for its bindings.
+PACKAGES = g++ make clang libclang-dev
+
+CARGO = cargo
+BIN = $(CARGO_TARGET_DIR)/release
+
+.PHONY: help setup build demo test lint doc bench figures sim fuzz clean
+
+help:
+	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
+	@echo 'make test    all tests'
+	@echo 'make lint    formatting, Clippy, documentation: no warnings'
+	@echo 'make bench   speed of three nodes beside bare RocksDB'
+	@echo 'make figures the ring: balance, movement, planning time'
+	@echo 'make sim     20,000 simulated runs                                     (SEEDS=A..B)'
+	@echo 'make fuzz    every decoder on a million hostile inputs (needs cargo-fuzz and a nightly toolchain)'
+	@echo 'make build   the daemon, its command line and the load generator, in $(BIN)'
+
+setup:
+	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: install it with rustup, then try again.'; exit 1; }
+	@if command -v c++ >/dev/null && command -v clang >/dev/null \
+	  && ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo 'installing $(PACKAGES)'; apt-get update -qq && apt-get install -y -qq $(PACKAGES) >/dev/null; \
+	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
+	  echo 'installing $(PACKAGES)'; sudo apt-get update -qq && sudo apt-get install -y -qq $(PACKAGES) >/dev/null; \
+	else \
+	  echo 'RocksDB is built from source and needs: $(PACKAGES). Install them (on Debian and Ubuntu:'; \
+	  echo '  sudo apt-get install $(PACKAGES)), then try again.'; exit 1; \
+	fi
+
+build: setup
+	@[ -d $(CARGO_TARGET_DIR)/release/build ] || echo 'the first build compiles RocksDB: 10 to 15 minutes on two cores'
+	$(CARGO) build --release --locked -p dynode -p dynode-bench
+
+demo: build
+	$(CARGO) build --release --locked -p tests --bin demo
+	$(BIN)/demo $(if $(DIR),'$(DIR)')
+
+# The pure crates first: they say in a minute what is wrong. `tests` is built on its own, with the switches that break
+# the protocol for the mutation checks, and drives the daemon built above as a process.
+test: build
+	$(CARGO) test --release --locked -p dynode-ring -p dynode-client
+	$(CARGO) test --release --locked -p dynode-storage -p dynode -p dynode-bench --features dynode-storage/rocksdb
+	$(CARGO) test --release --locked -p dynode-storage --features mutations
+	DYNODE_BIN=$(BIN)/dynode $(CARGO) test --release --locked -p tests
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --exclude tests --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked -p tests --all-targets -- -D warnings
+
+doc: setup
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --locked --no-deps --workspace --exclude tests
+
+bench: build
+	$(CARGO) build --release --locked -p tests --bin speed --features rocksdb
+	$(BIN)/speed
+
+figures:
+	$(CARGO) bench --locked -p dynode-ring --bench figures
+
+sim:
+	$(CARGO) run --release --locked -p tests --bin sim -- --seeds $(or $(SEEDS),0..20000)
+
+fuzz:
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+	  cargo +nightly fuzz run $$target -- -runs=1000000 -max_len=4096 || exit 1; done
+
+clean:
+	rm -rf dynode-data
