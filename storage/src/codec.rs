@@ -1,0 +1,446 @@
+//! Every stored and sent form of clocks, objects and entries, each behind a format byte.
+//!
+//! Numbers are LEB128 varints, node ids, lives and hashes 8 bytes little-endian. Decoders take any bytes: they return
+//! [`Corrupt`], never panic, and allocate no more than a small multiple of what they were given. Clocks have one form
+//! only: actors and runs ascend, runs do not touch. A format byte is never given a second meaning; a new form gets a new
+//! byte, and every released one can be read.
+
+use bytes::{Buf, Bytes};
+use dynode_ring::NodeId;
+
+use crate::clock::{Clock, DotRange};
+use crate::dot::{Actor, COUNTER_MAX, Dot};
+use crate::key::ObjectKey;
+use crate::object::{Object, Payload, Sibling};
+
+/// The one format there is so far, of everything.
+pub const FORMAT: u8 = 1;
+
+/// Bytes that are not what they should be. On disk: damage, never "not found".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("damaged or foreign bytes: {0}")]
+pub struct Corrupt(pub &'static str);
+
+/// One key of an answer, or one write on its way to a replica: the object as it travels, and the dots of the writes that
+/// made it so. An effect never travels without its dot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: ObjectKey,
+    /// What the sender holds of it.
+    pub object: Object,
+    /// The writes that come with it.
+    pub dots: Vec<Dot>,
+}
+
+/// What a copy's checkpoint says; the index entries since then say the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// The life of the copy's actor.
+    pub life: u64,
+    /// What the copy contains.
+    pub clock: Clock,
+    /// Contiguous per actor: dots up to here have left the index.
+    pub watermark: Clock,
+    /// The set hash at that clock.
+    pub content: u64,
+    /// How far unfinished scans have come.
+    pub scans: Vec<Scanned>,
+}
+
+/// The part of a scan that a copy has taken in: of all keys up to `upto` it has also seen what `clock` contains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scanned {
+    /// The last key taken in (as in [`ObjectKey::as_bytes`]).
+    pub upto: Bytes,
+    /// The source's clock when the scan began.
+    pub clock: Clock,
+}
+
+/// What ends a scan: the clock and watermark of its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// All that the source contained when the scan began.
+    pub clock: Clock,
+    /// What had left the source's index by then.
+    pub watermark: Clock,
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// One key.
+    Entry(Entry),
+    /// The end of a scan.
+    Claim(Claim),
+}
+
+impl Part {
+    /// The entry, where it is one.
+    pub fn into_entry(self) -> Option<Entry> {
+        match self {
+            Part::Entry(entry) => Some(entry),
+            Part::Claim(_) => None,
+        }
+    }
+}
+
+const PART_ENTRY: u8 = 1;
+const PART_CLAIM: u8 = 2;
+
+// ---- what is written --------------------------------------------------------------------------------------------
+
+/// Appends a varint.
+pub fn put_varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn put_actor(out: &mut Vec<u8>, actor: Actor) {
+    out.extend_from_slice(&actor.node.0.to_le_bytes());
+    out.extend_from_slice(&actor.life.to_le_bytes());
+}
+
+fn put_dot(out: &mut Vec<u8>, dot: Dot) {
+    put_actor(out, dot.actor);
+    put_varint(out, dot.counter);
+}
+
+fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
+    let runs: Vec<DotRange> = clock.ranges().collect();
+    put_varint(out, clock.actors() as u64);
+    for run in runs.chunk_by(|a, b| a.actor == b.actor) {
+        put_actor(out, run[0].actor);
+        put_varint(out, run.len() as u64);
+        let mut end = 0;
+        for r in run {
+            put_varint(out, r.first - end);
+            put_varint(out, r.last - r.first);
+            end = r.last;
+        }
+    }
+}
+
+fn put_object(out: &mut Vec<u8>, object: &Object) {
+    put_varint(out, object.values.len() as u64);
+    for s in &object.values {
+        put_dot(out, s.dot);
+        put_varint(out, s.value.bytes().map_or(0, |b| b.len() as u64 + 1));
+    }
+    put_clock(out, &object.context);
+    for bytes in object.values.iter().filter_map(|s| s.value.bytes()) {
+        out.extend_from_slice(bytes);
+    }
+}
+
+fn put_entry(out: &mut Vec<u8>, key: &ObjectKey, object: &Object, dots: &[Dot]) {
+    put_varint(out, key.as_bytes().len() as u64);
+    out.extend_from_slice(key.as_bytes());
+    put_varint(out, dots.len() as u64);
+    dots.iter().for_each(|d| put_dot(out, *d));
+    put_object(out, object);
+}
+
+/// A clock on its own.
+pub fn encode_clock(clock: &Clock) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 + 24 * clock.actors());
+    out.push(FORMAT);
+    put_clock(&mut out, clock);
+    out
+}
+
+/// An object on its own: stored, or an answer to a fetch.
+pub fn encode_object(object: &Object) -> Vec<u8> {
+    let held: usize = object.values.iter().map(|s| 24 + s.value.bytes().map_or(0, Bytes::len)).sum();
+    let mut out = Vec::with_capacity(3 + held + 24 * object.context.actors());
+    out.push(FORMAT);
+    put_object(&mut out, object);
+    out
+}
+
+/// A list of dots.
+pub fn encode_dots(dots: impl IntoIterator<Item = Dot>) -> Vec<u8> {
+    let mut out = vec![FORMAT];
+    dots.into_iter().for_each(|d| put_dot(&mut out, d));
+    out
+}
+
+/// One write or repair on its way to a replica.
+pub fn encode_entry(key: &ObjectKey, object: &Object, dots: &[Dot]) -> Vec<u8> {
+    let held: usize = object.values.iter().map(|s| 24 + s.value.bytes().map_or(0, Bytes::len)).sum();
+    let mut out = Vec::with_capacity(8 + key.as_bytes().len() + 20 * dots.len() + held + 24 * object.context.actors());
+    out.push(FORMAT);
+    put_entry(&mut out, key, object, dots);
+    out
+}
+
+/// Appends a part to the body of an answer.
+pub fn append_part(out: &mut Vec<u8>, part: &Part) {
+    if out.is_empty() {
+        out.push(FORMAT);
+    }
+    match part {
+        Part::Entry(e) => {
+            out.push(PART_ENTRY);
+            put_entry(out, &e.key, &e.object, &e.dots);
+        }
+        Part::Claim(c) => {
+            out.push(PART_CLAIM);
+            put_clock(out, &c.clock);
+            put_clock(out, &c.watermark);
+        }
+    }
+}
+
+/// A checkpoint.
+pub fn encode_checkpoint(c: &Checkpoint) -> Vec<u8> {
+    let mut out = vec![FORMAT];
+    out.extend_from_slice(&c.life.to_le_bytes());
+    out.extend_from_slice(&c.content.to_le_bytes());
+    put_clock(&mut out, &c.clock);
+    put_clock(&mut out, &c.watermark);
+    put_varint(&mut out, c.scans.len() as u64);
+    for scan in &c.scans {
+        put_varint(&mut out, scan.upto.len() as u64);
+        out.extend_from_slice(&scan.upto);
+        put_clock(&mut out, &scan.clock);
+    }
+    out
+}
+
+/// An index entry: which key a dot wrote, and by how much that write moved the copy's set hash.
+pub fn encode_index(key: &ObjectKey, moved: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(9 + key.as_bytes().len());
+    out.push(FORMAT);
+    out.extend_from_slice(&moved.to_le_bytes());
+    out.extend_from_slice(key.as_bytes());
+    out
+}
+
+// ---- what is read -----------------------------------------------------------------------------------------------
+
+/// Reads forms one after another from shared bytes; values are slices of them, not copies.
+pub struct Reader {
+    rest: Bytes,
+}
+
+impl Reader {
+    /// Reads raw bytes.
+    pub fn new(bytes: Bytes) -> Reader {
+        Reader { rest: bytes }
+    }
+
+    /// Reads bytes that begin with a format byte, and checks that.
+    pub fn with_format(bytes: Bytes) -> Result<Reader, Corrupt> {
+        let mut reader = Reader::new(bytes);
+        match reader.byte()? {
+            FORMAT => Ok(reader),
+            _ => Err(Corrupt("unknown format byte: written by a newer version?")),
+        }
+    }
+
+    /// True at the end.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Checks that nothing is left over.
+    pub fn finish(self) -> Result<(), Corrupt> {
+        if self.is_empty() { Ok(()) } else { Err(Corrupt("trailing bytes")) }
+    }
+
+    fn byte(&mut self) -> Result<u8, Corrupt> {
+        let byte = *self.rest.first().ok_or(Corrupt("too short"))?;
+        self.rest.advance(1);
+        Ok(byte)
+    }
+
+    fn take(&mut self, len: u64) -> Result<Bytes, Corrupt> {
+        match usize::try_from(len) {
+            Ok(len) if len <= self.rest.len() => Ok(self.rest.split_to(len)),
+            _ => Err(Corrupt("a length goes past the end")),
+        }
+    }
+
+    fn varint(&mut self) -> Result<u64, Corrupt> {
+        let mut n = 0u64;
+        for (i, byte) in self.rest.iter().take(10).enumerate() {
+            let bits = u64::from(byte & 0x7f);
+            if i == 9 && bits > 1 {
+                return Err(Corrupt("number over 64 bits"));
+            }
+            n |= bits << (7 * i);
+            if byte & 0x80 == 0 {
+                self.rest.advance(i + 1);
+                return Ok(n);
+            }
+        }
+        Err(Corrupt("unfinished number"))
+    }
+
+    fn word(&mut self) -> Result<u64, Corrupt> {
+        let bytes = self.rest.get(..8).and_then(|b| b.try_into().ok()).ok_or(Corrupt("too short"))?;
+        self.rest.advance(8);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// A count of things of at least `least` bytes each: no more than can be there.
+    fn count(&mut self, least: usize) -> Result<usize, Corrupt> {
+        match usize::try_from(self.varint()?) {
+            Ok(n) if n <= self.rest.len() / least => Ok(n),
+            _ => Err(Corrupt("a count goes past the end")),
+        }
+    }
+
+    fn actor(&mut self) -> Result<Actor, Corrupt> {
+        Ok(Actor { node: NodeId(self.word()?), life: self.word()? })
+    }
+
+    fn dot(&mut self) -> Result<Dot, Corrupt> {
+        let dot = Dot { actor: self.actor()?, counter: self.varint()? };
+        match dot.counter {
+            1..=COUNTER_MAX => Ok(dot),
+            _ => Err(Corrupt("a counter that no write has")),
+        }
+    }
+
+    /// A clock without a format byte of its own.
+    pub fn clock(&mut self) -> Result<Clock, Corrupt> {
+        let mut clock = Clock::new();
+        let mut former = None;
+        for _ in 0..self.count(19)? {
+            let actor = self.actor()?;
+            if former.is_some_and(|f| f >= actor) {
+                return Err(Corrupt("the actors of a clock out of order"));
+            }
+            former = Some(actor);
+            let runs = self.count(2)?;
+            if runs == 0 {
+                return Err(Corrupt("an actor without dots"));
+            }
+            let mut end = 0u64;
+            for i in 0..runs {
+                let over = Corrupt("a counter that no write has");
+                let first = end.checked_add(self.varint()?).ok_or(over)?;
+                let last = first.checked_add(self.varint()?).filter(|last| *last <= COUNTER_MAX).ok_or(over)?;
+                let least = if i == 0 { 1 } else { end + 2 };
+                if first < least {
+                    return Err(Corrupt("the runs of a clock out of order"));
+                }
+                clock.add_range(DotRange { actor, first, last });
+                end = last;
+            }
+        }
+        Ok(clock)
+    }
+
+    /// An object without a format byte of its own.
+    pub fn object(&mut self) -> Result<Object, Corrupt> {
+        let count = self.count(18)?;
+        let mut lengths = Vec::with_capacity(count);
+        let mut values = Vec::with_capacity(count);
+        for _ in 0..count {
+            let dot = self.dot()?;
+            if values.last().is_some_and(|s: &Sibling| s.dot >= dot) {
+                return Err(Corrupt("values out of order"));
+            }
+            values.push(Sibling { dot, value: Payload::Known });
+            lengths.push(self.varint()?);
+        }
+        let context = self.clock()?;
+        for (sibling, len) in values.iter_mut().zip(lengths) {
+            if let Some(len) = len.checked_sub(1) {
+                sibling.value = Payload::Here(self.take(len)?);
+            }
+        }
+        Ok(Object { values, context })
+    }
+
+    fn key(&mut self) -> Result<ObjectKey, Corrupt> {
+        let len = self.varint()?;
+        ObjectKey::from_bytes(self.take(len)?).ok_or(Corrupt("not a key"))
+    }
+
+    /// An entry without a format byte of its own.
+    pub fn entry(&mut self) -> Result<Entry, Corrupt> {
+        let key = self.key()?;
+        let count = self.count(17)?;
+        let dots = (0..count).map(|_| self.dot()).collect::<Result<_, _>>()?;
+        Ok(Entry { key, dots, object: self.object()? })
+    }
+}
+
+/// See [`encode_clock`].
+pub fn decode_clock(bytes: Bytes) -> Result<Clock, Corrupt> {
+    let mut r = Reader::with_format(bytes)?;
+    let clock = r.clock()?;
+    r.finish().map(|()| clock)
+}
+
+/// See [`encode_object`].
+pub fn decode_object(bytes: Bytes) -> Result<Object, Corrupt> {
+    let mut r = Reader::with_format(bytes)?;
+    let object = r.object()?;
+    r.finish().map(|()| object)
+}
+
+/// See [`encode_dots`].
+pub fn decode_dots(bytes: Bytes) -> Result<Vec<Dot>, Corrupt> {
+    let mut r = Reader::with_format(bytes)?;
+    let mut dots = Vec::new();
+    while !r.is_empty() {
+        dots.push(r.dot()?);
+    }
+    Ok(dots)
+}
+
+/// See [`encode_entry`].
+pub fn decode_entry(bytes: Bytes) -> Result<Entry, Corrupt> {
+    let mut r = Reader::with_format(bytes)?;
+    let entry = r.entry()?;
+    r.finish().map(|()| entry)
+}
+
+/// See [`append_part`]. An empty body has no parts.
+pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut r = Reader::with_format(bytes)?;
+    let mut parts = Vec::new();
+    while !r.is_empty() {
+        if matches!(parts.last(), Some(Part::Claim(_))) {
+            return Err(Corrupt("something follows a claim"));
+        }
+        parts.push(match r.byte()? {
+            PART_ENTRY => Part::Entry(r.entry()?),
+            PART_CLAIM => Part::Claim(Claim { clock: r.clock()?, watermark: r.clock()? }),
+            _ => return Err(Corrupt("unknown part of an answer")),
+        });
+    }
+    Ok(parts)
+}
+
+/// See [`encode_checkpoint`].
+pub fn decode_checkpoint(bytes: Bytes) -> Result<Checkpoint, Corrupt> {
+    let mut r = Reader::with_format(bytes)?;
+    let (life, content) = (r.word()?, r.word()?);
+    let (clock, watermark) = (r.clock()?, r.clock()?);
+    let mut scans = Vec::new();
+    for _ in 0..r.count(2)? {
+        let len = r.varint()?;
+        scans.push(Scanned { upto: r.take(len)?, clock: r.clock()? });
+    }
+    let checkpoint = Checkpoint { life, clock, watermark, content, scans };
+    r.finish().map(|()| checkpoint)
+}
+
+/// See [`encode_index`].
+pub fn decode_index(bytes: Bytes) -> Result<(ObjectKey, u64), Corrupt> {
+    let mut r = Reader::with_format(bytes)?;
+    let moved = r.word()?;
+    Ok((ObjectKey::from_bytes(r.rest).ok_or(Corrupt("not a key"))?, moved))
+}

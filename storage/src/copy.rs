@@ -1,0 +1,349 @@
+//! One copy of a partition: its clock, and how a key is read and written.
+//!
+//! What is stored of a copy: its objects; an index entry for every dot of its clock above the *watermark* (dots up to
+//! there are in every owner's copy and have left the index); and a checkpoint of the clock. The clock is the checkpoint
+//! plus the index entries since, so that a write costs one object and one index entry. Each index entry also says by how
+//! much it moved the copy's *set hash* (a sum over keys of a hash of the key and its values' dots), so that the hash is
+//! kept in the same batch as what it speaks of.
+
+use bytes::Bytes;
+use dynode_ring::PartitionId;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::clock::{Clock, DotRange};
+use crate::codec::{self, Checkpoint, Claim};
+use crate::dot::{Actor, Dot};
+use crate::engine::{Engine, EngineError, Space, Step};
+use crate::key::ObjectKey;
+use crate::object::{Object, Payload, Sibling, merge_values};
+use crate::place::{index_at, object_at, unstripped_at};
+use crate::rules::{Rule, broken};
+use crate::scans::Scans;
+use crate::store::{Refused, Turn};
+
+/// A checkpoint is due after so many dots: it bounds what is read when the copy is opened.
+const CHECKPOINT_EVERY: u64 = 4096;
+
+/// One node's copy of one partition, an owner's or a stand-in's.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    partition: PartitionId,
+    actor: Actor,
+    /// The last counter given out in this life.
+    pub(crate) counter: u64,
+    pub(crate) clock: Clock,
+    pub(crate) watermark: Clock,
+    pub(crate) content: u64,
+    pub(crate) scans: Scans,
+    /// Clock and content as of the last sync.
+    synced: (Clock, u64),
+    pub(crate) checkpoint_due: bool,
+    /// Dots that came since the last checkpoint.
+    pub(crate) since_checkpoint: u64,
+    pub(crate) strips: Strips,
+}
+
+/// How far [`Store::strip`](crate::Store::strip) has come with the list of what is not stripped.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Strips {
+    /// Some key may be on the list.
+    pub(crate) any: bool,
+    /// Some key was put on the list since the present pass began.
+    pub(crate) added: bool,
+    /// Keys of the present pass whose context must stay for now.
+    pub(crate) left: usize,
+    /// Where the pass goes on; empty: it begins.
+    pub(crate) from: Vec<u8>,
+}
+
+impl Copy {
+    pub(crate) fn empty(partition: PartitionId, actor: Actor) -> Copy {
+        Copy {
+            partition,
+            actor,
+            counter: 0,
+            clock: Clock::new(),
+            watermark: Clock::new(),
+            content: 0,
+            scans: Scans::default(),
+            synced: (Clock::new(), 0),
+            checkpoint_due: true,
+            since_checkpoint: 0,
+            strips: Strips::default(),
+        }
+    }
+
+    /// Which partition.
+    pub fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// The present life.
+    pub fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    /// The set of dots whose effect the copy contains.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Dots up to here have left the index.
+    pub fn watermark(&self) -> &Clock {
+        &self.watermark
+    }
+
+    /// The clock that peers are told: what would survive a power cut.
+    pub fn told(&self) -> &Clock {
+        if broken(Rule::Volatile) { &self.clock } else { &self.synced.0 }
+    }
+
+    /// The set hash that belongs to [`Copy::told`]. Equal clocks have equal hashes, except where one of the copies
+    /// [is scanning](Copy::is_scanning).
+    pub fn told_content(&self) -> u64 {
+        if broken(Rule::Volatile) { self.content } else { self.synced.1 }
+    }
+
+    /// The set hash as of now.
+    pub fn content(&self) -> u64 {
+        self.content
+    }
+
+    /// How many dots may still be in the index: those of the clock above the watermark.
+    pub fn indexed(&self) -> u64 {
+        self.clock.len().saturating_sub(self.watermark.len())
+    }
+
+    /// Is a scan unfinished? Such a copy lacks some of what it has heard of, and has some of which its clock says nothing.
+    pub fn is_scanning(&self) -> bool {
+        !self.scans.is_empty()
+    }
+
+    /// May [`Store::strip`](crate::Store::strip) find something to do?
+    pub fn maybe_unstripped(&self) -> bool {
+        self.strips.any || !self.scans.is_empty()
+    }
+
+    /// Does this dot of the copy's own present life say that the copy once contained more than it does?
+    pub fn is_ahead(&self, dot: Dot) -> bool {
+        dot.actor == self.actor && dot.counter > self.counter
+    }
+
+    /// Does this clock know dots of the copy's own present life that the copy does not know of itself?
+    pub fn is_behind_itself(&self, clock: &Clock) -> bool {
+        clock.greatest(self.actor) > self.counter
+    }
+
+    pub(crate) fn begin_life(&mut self, life: u64) {
+        self.actor.life = life;
+        self.counter = 0;
+        self.checkpoint_due = true;
+    }
+
+    pub(crate) fn next_dot(&mut self) -> Dot {
+        self.counter += 1;
+        Dot { actor: self.actor, counter: self.counter }
+    }
+
+    pub(crate) fn mark_synced(&mut self) {
+        self.synced.0.clone_from(&self.clock);
+        self.synced.1 = self.content;
+    }
+
+    /// Asks for a checkpoint with the next batch if there is anything new to say; true if there is.
+    pub(crate) fn want_checkpoint(&mut self) -> bool {
+        self.checkpoint_due |= self.since_checkpoint > 0;
+        self.checkpoint_due
+    }
+
+    pub(crate) fn take_checkpoint(&mut self) -> Option<Vec<u8>> {
+        if !self.checkpoint_due && self.since_checkpoint < CHECKPOINT_EVERY {
+            return None;
+        }
+        self.checkpoint_due = false;
+        self.since_checkpoint = 0;
+        Some(codec::encode_checkpoint(&Checkpoint {
+            life: self.actor.life,
+            clock: self.clock.clone(),
+            watermark: self.watermark.clone(),
+            content: self.content,
+            scans: self.scans.as_slice().to_vec(),
+        }))
+    }
+
+    pub(crate) fn read<E: Engine>(&self, engine: &E, turn: &Turn, key: &ObjectKey) -> Result<Object, EngineError> {
+        let stored = turn.object(engine, &object_at(self.partition, key.as_bytes()))?;
+        Ok(self.fill(key, stored))
+    }
+
+    /// The travelling form of a stored object: its context with the past that the clock vouches for.
+    pub(crate) fn fill(&self, key: &ObjectKey, stored: Object) -> Object {
+        let mut context = if broken(Rule::Fill) { Clock::new() } else { self.clock.floor() };
+        context.merge(&stored.context);
+        self.scans.of(key).for_each(|clock| context.merge(clock));
+        stored.dots().for_each(|d| context.add(d));
+        Object { values: stored.values, context }
+    }
+
+    pub(crate) fn apply<E: Engine>(
+        &mut self,
+        engine: &E,
+        turn: &mut Turn,
+        key: &ObjectKey,
+        incoming: Object,
+        dots: &[Dot],
+    ) -> Result<Result<usize, Refused>, EngineError> {
+        let at = object_at(self.partition, key.as_bytes());
+        let stored = turn.object(engine, &at)?;
+        let mut new: Vec<Dot> = dots.iter().copied().chain(incoming.dots()).filter(|d| !self.clock.has(*d)).collect();
+        new.sort_unstable();
+        new.dedup();
+        let mut context = incoming.context;
+        let Some(kept) = self.merged(key, &stored, incoming.values, |d| context.has(d)) else {
+            return Ok(Err(Refused));
+        };
+        let moved = content_moved(key, &stored, &kept);
+        let mut unsaid = moved;
+        for dot in &new {
+            self.clock.add(*dot);
+            if dot.counter > self.watermark.base(dot.actor) {
+                let said = std::mem::take(&mut unsaid);
+                turn.push(Step::Put(Space::Index, index_at(self.partition, *dot), codec::encode_index(key, said).into()));
+            }
+        }
+        self.since_checkpoint += new.len() as u64;
+        self.checkpoint_due |= unsaid != 0;
+        self.content = self.content.wrapping_add(moved);
+        context.merge(&stored.context);
+        self.store(turn, key, at, &stored, Object { values: kept, context });
+        Ok(Ok(new.len()))
+    }
+
+    /// Takes in what a scan's source holds of a key, without its dots: they come with the claim at the scan's end, and
+    /// until then the copy remembers in its [`Scans`] what it has seen of the keys behind the scan.
+    pub(crate) fn apply_scanned<E: Engine>(
+        &mut self,
+        engine: &E,
+        turn: &mut Turn,
+        key: &ObjectKey,
+        incoming: Object,
+        source: &Clock,
+    ) -> Result<Result<(), Refused>, EngineError> {
+        let at = object_at(self.partition, key.as_bytes());
+        let stored = turn.object(engine, &at)?;
+        let mut context = incoming.context;
+        let Some(kept) = self.merged(key, &stored, incoming.values, |d| source.has(d) || context.has(d)) else {
+            return Ok(Err(Refused));
+        };
+        let moved = content_moved(key, &stored, &kept);
+        self.content = self.content.wrapping_add(moved);
+        self.checkpoint_due |= moved != 0;
+        context.merge(&stored.context);
+        self.store(turn, key, at, &stored, Object { values: kept, context });
+        Ok(Ok(()))
+    }
+
+    /// The values that survive; `None` when one is needed that did not come along.
+    fn merged(
+        &self,
+        key: &ObjectKey,
+        stored: &Object,
+        incoming: Vec<Sibling>,
+        seen_by_them: impl Fn(Dot) -> bool,
+    ) -> Option<Vec<Sibling>> {
+        let seen_by_us = |d| self.clock.has(d) || stored.context.has(d) || self.scans.have_seen(key, d);
+        let kept = merge_values(stored.values.clone(), incoming, |d| !seen_by_them(d), |d| !seen_by_us(d));
+        kept.iter().all(|s| s.value != Payload::Known).then_some(kept)
+    }
+
+    /// Writes an object in stored form: its context without what the clock already says. A delete leaves nothing behind:
+    /// the clock remembers it.
+    pub(crate) fn store(&mut self, turn: &mut Turn, key: &ObjectKey, at: Vec<u8>, former: &Object, mut object: Object) {
+        let mut beyond = if broken(Rule::Strip) { Clock::new() } else { object.context.beyond(&self.clock) };
+        if !beyond.is_empty() {
+            beyond = beyond.minus(&object.dots().collect());
+        }
+        if beyond.is_empty() != former.context.is_empty() {
+            let marker = unstripped_at(self.partition, key);
+            if !beyond.is_empty() {
+                (self.strips.any, self.strips.added) = (true, true);
+            }
+            turn.push(match beyond.is_empty() {
+                true => Step::Delete(Space::Index, marker),
+                false => Step::Put(Space::Index, marker, Bytes::from_static(&[codec::FORMAT])),
+            });
+        }
+        object.context = beyond;
+        if object.values.is_empty() && object.context.is_empty() {
+            if !(former.values.is_empty() && former.context.is_empty()) {
+                turn.set_object(at.into(), None);
+            }
+        } else if !(object.same_values(former) && object.context == former.context) {
+            let bytes = codec::encode_object(&object);
+            turn.set_object(at.into(), Some(bytes));
+        }
+    }
+
+    /// Raises the watermark and takes what is below it out of the index.
+    pub(crate) fn raise_watermark(&mut self, turn: &mut Turn, actor: Actor, stable: u64) {
+        let former = self.watermark.base(actor);
+        let stable = stable.min(self.clock.base(actor));
+        if stable > former {
+            let (first, end) = (Dot { actor, counter: former + 1 }, Dot { actor, counter: stable + 1 });
+            turn.push(Step::DeleteRange(
+                Space::Index,
+                index_at(self.partition, first),
+                index_at(self.partition, end),
+            ));
+            self.watermark.add_range(DotRange { actor, first: 1, last: stable });
+            self.checkpoint_due = true;
+        }
+    }
+
+    /// Remembers how far a scan has come.
+    pub(crate) fn scanned(&mut self, upto: &Bytes, clock: &Clock) {
+        if !self.clock.covers(clock) {
+            self.scans.remember(upto, clock);
+            self.checkpoint_due = true;
+        }
+    }
+
+    /// Takes over the clock and watermark of a finished scan's source.
+    pub(crate) fn claim(&mut self, turn: &mut Turn, claim: &Claim) {
+        if !broken(Rule::Claim) {
+            self.clock.merge(&claim.clock);
+            for (actor, top) in claim.watermark.bases() {
+                self.raise_watermark(turn, actor, top);
+            }
+        }
+        self.forget_scans();
+        self.checkpoint_due = true;
+    }
+
+    /// Forgets the scans that the clock has caught up with. Returns whether there were any.
+    pub(crate) fn forget_scans(&mut self) -> bool {
+        let any = self.scans.forget(&self.clock);
+        self.checkpoint_due |= any;
+        any
+    }
+}
+
+/// By how much a key's change of values moves the copy's set hash.
+fn content_moved(key: &ObjectKey, stored: &Object, kept: &[Sibling]) -> u64 {
+    if stored.dots().eq(kept.iter().map(|s| s.dot)) {
+        return 0;
+    }
+    set_hash(key, kept.iter().map(|s| s.dot)).wrapping_sub(set_hash(key, stored.dots()))
+}
+
+/// What a key with these values adds to a copy's set hash; nothing when there are none.
+pub(crate) fn set_hash(key: &ObjectKey, mut dots: impl Iterator<Item = Dot>) -> u64 {
+    let Some(first) = dots.next() else { return 0 };
+    std::iter::once(first).chain(dots).fold(xxh3_64(key.as_bytes()), |hash, dot| {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&dot.actor.node.0.to_le_bytes());
+        bytes[8..16].copy_from_slice(&dot.actor.life.to_le_bytes());
+        bytes[16..].copy_from_slice(&dot.counter.to_le_bytes());
+        xxh3_64_with_seed(&bytes, hash)
+    })
+}

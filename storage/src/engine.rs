@@ -1,0 +1,97 @@
+//! What a copy needs of a disk: ordered spaces, atomic batches, a sync that is separate from a write, snapshots.
+
+use bytes::Bytes;
+
+/// The ordered key spaces of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Space {
+    /// (partition, bucket, key) -> object.
+    Objects,
+    /// (partition, actor, counter) -> key, and the list of what is not stripped yet.
+    Index,
+    /// partition -> checkpoint.
+    Clocks,
+    /// The node's own records: identity, lives.
+    Meta,
+}
+
+impl Space {
+    /// Every space, in the order of [`Space::index`].
+    pub const ALL: [Space; 4] = [Space::Objects, Space::Index, Space::Clocks, Space::Meta];
+
+    /// Its place in [`Space::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Its stable name on disk and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Space::Objects => "objects",
+            Space::Index => "index",
+            Space::Clocks => "clocks",
+            Space::Meta => "meta",
+        }
+    }
+}
+
+/// An engine's refusal. After a failed write or sync nothing is known of the batch: the node must stop acknowledging.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The disk or the engine failed.
+    #[error("storage failed: {0}")]
+    Failed(String),
+    /// What was read is damaged: a checksum or a form does not fit. Never taken for "not found".
+    #[error("storage is damaged ({place}): {detail}")]
+    Damaged {
+        /// Which space.
+        place: &'static str,
+        /// What does not fit.
+        detail: String,
+    },
+}
+
+/// One step of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Set a record.
+    Put(Space, Bytes, Bytes),
+    /// Remove a record.
+    Delete(Space, Bytes),
+    /// Remove all records of `from..to`.
+    DeleteRange(Space, Bytes, Bytes),
+}
+
+/// What is read from: the engine as it is, or a snapshot of it.
+pub trait View {
+    /// The record of `key`.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
+
+    /// Visits the records of `from..to` in order until `visit` returns false.
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), EngineError>;
+}
+
+/// A disk, or what stands for one.
+pub trait Engine: View {
+    /// A view that stays as the engine was.
+    type Snapshot: View;
+
+    /// Keeps the present state readable, cheaply.
+    fn snapshot(&self) -> Self::Snapshot;
+
+    /// Performs the steps in order, all or none. `durable`: survives a power cut once this returns, with everything
+    /// written before it; else it survives only the end of the process until the next durable write or [`Engine::sync`].
+    fn write(&mut self, steps: &[Step], durable: bool) -> Result<(), EngineError>;
+
+    /// Makes everything written so far survive a power cut.
+    fn sync(&mut self) -> Result<(), EngineError>;
+
+    /// About how many bytes a space takes, as the engine knows it without reading the data.
+    fn size(&self, space: Space) -> u64;
+}

@@ -1,0 +1,299 @@
+//! All copies that one node holds: the turn's one batch, commits, and the lives of the copies.
+//!
+//! A turn changes copies in memory and gathers one batch; [`Store::commit`] writes it, and only then may anything that
+//! was decided leave the node. Reads see the turn's own writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use dynode_ring::{NodeId, PartitionId};
+
+use crate::clock::Clock;
+use crate::codec::{self, Corrupt};
+use crate::copy::Copy;
+use crate::dot::{Actor, Dot};
+use crate::engine::{Engine, EngineError, Space, Step};
+use crate::key::ObjectKey;
+use crate::object::Object;
+use crate::place::clock_at;
+use crate::rules::{Rule, broken};
+
+/// The record in [`Space::Meta`] that says from which life on copies may go on.
+const LIVES_FROM: &[u8] = b"lives-from";
+
+/// What is known of how the last run on these data ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing that left the node can be missing here: it was stopped cleanly, or synced before it sent.
+    Whole,
+    /// Writes that others have seen may be missing here: every copy begins a new life.
+    MayLack,
+}
+
+/// The copies of one node over one engine.
+pub struct Store<E> {
+    pub(crate) engine: E,
+    node: NodeId,
+    next_life: u64,
+    lives_from: u64,
+    copies: BTreeMap<PartitionId, Copy>,
+    /// The partitions known to have no copy here, so that asking again costs nothing.
+    absent: BTreeSet<PartitionId>,
+    pub(crate) turn: Turn,
+    /// Partitions whose copies have changed, or gone, since the last sync.
+    unsynced: BTreeSet<PartitionId>,
+}
+
+/// What one turn has changed so far.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// The objects written in this turn: each is written once, in its last state.
+    objects: BTreeMap<Bytes, Option<Bytes>>,
+    steps: Vec<Step>,
+    touched: BTreeSet<PartitionId>,
+}
+
+impl<E: Engine> Store<E> {
+    /// Opens the copies of `node`. `first_life` is greater than any life the node has ever had, and comes from where a
+    /// lost or restored disk cannot take it back (the wall clock, with random low bits): copies made in this run have
+    /// lives from there on. Everything that is on the disk is made durable first.
+    pub fn open(mut engine: E, node: NodeId, first_life: u64, past: Past) -> Result<Store<E>, EngineError> {
+        engine.sync()?;
+        let stored = engine.get(Space::Meta, LIVES_FROM)?;
+        let mut lives_from = match stored.as_deref().map(<[u8; 8]>::try_from) {
+            None => 0,
+            Some(Ok(bytes)) => u64::from_le_bytes(bytes),
+            Some(Err(_)) => return Err(damaged(Space::Meta, &Corrupt("lives-from is not 8 bytes"))),
+        };
+        if past == Past::MayLack && !broken(Rule::Reuse) {
+            lives_from = first_life;
+            let value = Bytes::copy_from_slice(&lives_from.to_le_bytes());
+            engine.write(&[Step::Put(Space::Meta, Bytes::from_static(LIVES_FROM), value)], true)?;
+        }
+        Ok(Store {
+            engine,
+            node,
+            next_life: first_life,
+            lives_from,
+            copies: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            turn: Turn::default(),
+            unsynced: BTreeSet::new(),
+        })
+    }
+
+    /// The engine below, to look at.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// The engine below, given back; what was not committed is dropped.
+    pub fn into_engine(self) -> E {
+        self.engine
+    }
+
+    /// The copy of a partition, where this node holds one.
+    pub fn find(&mut self, partition: PartitionId) -> Result<Option<&mut Copy>, EngineError> {
+        if !self.copies.contains_key(&partition) {
+            if self.absent.contains(&partition) {
+                return Ok(None);
+            }
+            match Copy::load(&self.engine, self.node, partition)? {
+                Some(copy) => {
+                    let outlived = copy.actor().life < self.lives_from;
+                    self.copies.insert(partition, copy);
+                    if outlived {
+                        self.begin_life(partition)?;
+                    }
+                }
+                None => {
+                    self.absent.insert(partition);
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(self.copies.get_mut(&partition))
+    }
+
+    /// The copy of a partition; an empty one in a new life where there is none.
+    pub fn copy(&mut self, partition: PartitionId) -> Result<&mut Copy, EngineError> {
+        if self.find(partition)?.is_none() {
+            let life = if broken(Rule::Reuse) { 1 } else { self.take_life() };
+            let actor = Actor { node: self.node, life };
+            self.absent.remove(&partition);
+            self.copies.insert(partition, Copy::empty(partition, actor));
+            self.touch(partition);
+        }
+        self.copies.get_mut(&partition).ok_or_else(|| EngineError::Failed("a copy vanished".into()))
+    }
+
+    /// A copy that is loaded already.
+    pub(crate) fn loaded(&mut self, partition: PartitionId) -> Option<(&E, &mut Turn, &mut Copy)> {
+        self.copies.get_mut(&partition).map(|copy| (&self.engine, &mut self.turn, copy))
+    }
+
+    /// Ends the copy's life: its actor is never used again.
+    pub fn begin_life(&mut self, partition: PartitionId) -> Result<(), EngineError> {
+        let life = self.take_life();
+        let copy = self.copy(partition)?;
+        if !broken(Rule::Reuse) {
+            copy.begin_life(life);
+            self.touch(partition);
+        }
+        Ok(())
+    }
+
+    /// Hears that somebody knows these dots: a peer's clock, a client's context. If they include dots of the copy's own
+    /// present life that the copy does not know of, it was rolled back unnoticed, and begins a new life before it can give
+    /// those dots out again. True if it did. To be asked before [`Store::next_dot`], with the context of the write.
+    pub fn hear(&mut self, partition: PartitionId, clock: &Clock) -> Result<bool, EngineError> {
+        let behind = self.find(partition)?.is_some_and(|copy| copy.is_behind_itself(clock)) && !broken(Rule::Reuse);
+        if behind {
+            self.begin_life(partition)?;
+        }
+        Ok(behind)
+    }
+
+    /// The next dot of this node's copy of the partition. It is to be applied in the same turn: a dot that is never
+    /// applied leaves a gap in every clock for good.
+    pub fn next_dot(&mut self, partition: PartitionId) -> Result<Dot, EngineError> {
+        Ok(self.copy(partition)?.next_dot())
+    }
+
+    /// What the copy has of a key, as it travels: its context filled with the past that the copy's clock vouches for.
+    /// Nothing where there is no copy.
+    pub fn read(&mut self, partition: PartitionId, key: &ObjectKey) -> Result<Object, EngineError> {
+        self.find(partition)?;
+        match self.loaded(partition) {
+            Some((engine, turn, copy)) => copy.read(engine, turn, key),
+            None => Ok(Object::default()),
+        }
+    }
+
+    /// Merges an object or a delta that carries the writes `dots` into the copy: object, clock and index in one batch.
+    /// Returns how many of the dots were new. [`Refused`] leaves the copy as it was.
+    pub fn apply(
+        &mut self,
+        partition: PartitionId,
+        key: &ObjectKey,
+        object: Object,
+        dots: &[Dot],
+    ) -> Result<Result<usize, Refused>, EngineError> {
+        let copy = self.copy(partition)?;
+        let ahead = dots.iter().copied().chain(object.dots()).any(|d| copy.is_ahead(d));
+        if (ahead || copy.is_behind_itself(&object.context)) && !broken(Rule::Reuse) {
+            // Others know more of this actor than it does itself: its copy was rolled back.
+            self.begin_life(partition)?;
+        }
+        self.touch(partition);
+        match self.loaded(partition) {
+            Some((engine, turn, copy)) => copy.apply(engine, turn, key, object, dots),
+            None => Ok(Ok(0)),
+        }
+    }
+
+    /// The clock that peers are told: what would survive a power cut. Empty where there is no copy.
+    pub fn told(&mut self, partition: PartitionId) -> Result<Clock, EngineError> {
+        Ok(self.find(partition)?.map_or_else(Clock::new, |c| c.told().clone()))
+    }
+
+    /// Writes the turn's batch. `durable`: all written so far survives a power cut once this returns.
+    pub fn commit(&mut self, durable: bool) -> Result<(), EngineError> {
+        for partition in std::mem::take(&mut self.turn.touched) {
+            let Some(copy) = self.copies.get_mut(&partition) else { continue };
+            self.unsynced.insert(partition);
+            if let Some(checkpoint) = copy.take_checkpoint() {
+                self.turn.steps.push(Step::Put(Space::Clocks, clock_at(partition), checkpoint.into()));
+            }
+        }
+        let mut steps = std::mem::take(&mut self.turn.steps);
+        for (key, value) in std::mem::take(&mut self.turn.objects) {
+            steps.push(match value {
+                Some(value) => Step::Put(Space::Objects, key, value),
+                None => Step::Delete(Space::Objects, key),
+            });
+        }
+        if !steps.is_empty() {
+            self.engine.write(&steps, durable)?;
+        } else if durable && !self.unsynced.is_empty() {
+            self.engine.sync()?;
+        }
+        steps.clear();
+        self.turn.steps = steps;
+        if durable {
+            for partition in std::mem::take(&mut self.unsynced) {
+                if let Some(copy) = self.copies.get_mut(&partition) {
+                    copy.mark_synced();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Is there something that [`Store::commit`] would write?
+    pub fn has_pending(&self) -> bool {
+        !self.turn.steps.is_empty() || !self.turn.objects.is_empty() || !self.turn.touched.is_empty()
+    }
+
+    /// Is there something that a power cut would take?
+    pub fn has_unsynced(&self) -> bool {
+        self.has_pending() || !self.unsynced.is_empty()
+    }
+
+    /// Writes a checkpoint of every copy that has changed since its last, and syncs: for a clean stop.
+    pub fn close(&mut self) -> Result<(), EngineError> {
+        for (partition, copy) in &mut self.copies {
+            if copy.want_checkpoint() {
+                self.turn.touched.insert(*partition);
+            }
+        }
+        self.commit(true)
+    }
+
+    /// Marks the copy as changed in this turn.
+    pub(crate) fn touch(&mut self, partition: PartitionId) {
+        self.turn.touched.insert(partition);
+    }
+
+    /// Forgets the copy and what this turn would have written of its objects.
+    pub(crate) fn forget(&mut self, partition: PartitionId) {
+        self.copies.remove(&partition);
+        self.absent.insert(partition);
+        self.unsynced.insert(partition);
+        self.turn.touched.remove(&partition);
+        self.turn.objects.retain(|at, _| !at.starts_with(&partition.0.to_be_bytes()));
+    }
+
+    fn take_life(&mut self) -> u64 {
+        self.next_life += 1;
+        self.next_life - 1
+    }
+}
+
+/// An object came without a value that this copy would need: it was made for a copy that contained more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+impl Turn {
+    /// The stored object of a key, as this turn sees it.
+    pub(crate) fn object<E: Engine>(&self, engine: &E, at: &[u8]) -> Result<Object, EngineError> {
+        let bytes = match self.objects.get(at) {
+            Some(written) => written.clone(),
+            None => engine.get(Space::Objects, at)?,
+        };
+        bytes.map_or(Ok(Object::default()), |b| codec::decode_object(b).map_err(|e| damaged(Space::Objects, &e)))
+    }
+
+    pub(crate) fn set_object(&mut self, at: Bytes, value: Option<Vec<u8>>) {
+        self.objects.insert(at, value.map(Bytes::from));
+    }
+
+    pub(crate) fn push(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+}
+
+/// The error for stored bytes that make no sense.
+pub(crate) fn damaged(space: Space, what: &Corrupt) -> EngineError {
+    EngineError::Damaged { place: space.name(), detail: what.to_string() }
+}
