@@ -1,0 +1,275 @@
+//! A node's configuration: read raw from `dynode.toml` and flags, then checked. The rest of the program sees only checked
+//! values.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dynode_ring::{Layout, Member, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Durability, Micros};
+
+/// The partitions of a cluster when nobody says otherwise.
+pub const PARTITIONS: u32 = 256;
+
+/// The copies of each partition when nobody says otherwise.
+pub const REPLICAS: u8 = 3;
+
+/// `dynode.toml`, as written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The node's name, unique in its cluster.
+    pub name: String,
+    /// The data directory; relative to the file.
+    pub data: PathBuf,
+    /// Where clients and peers connect, `host:port`.
+    pub listen: String,
+    /// Where HTTP is to be served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Where the Redis protocol is to be served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resp: Option<String>,
+    /// `group`, `os` or `interval:<duration>`.
+    #[serde(default = "group")]
+    pub durability: String,
+    /// The cluster.
+    pub cluster: ClusterFile,
+}
+
+/// The table `[cluster]`: the same on every node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterFile {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// At least 32 hexadecimal digits; keeps strangers out, and clients from forging contexts.
+    pub secret: String,
+    /// A power of two, fixed for the life of the cluster.
+    #[serde(default = "partitions")]
+    pub partitions: u32,
+    /// Copies of each partition.
+    #[serde(default = "replicas")]
+    pub replicas: u8,
+    /// All members, this node included.
+    pub members: Vec<MemberFile>,
+}
+
+/// One entry of `[[cluster.members]]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberFile {
+    /// Its name.
+    pub name: String,
+    /// Its native listener, `host:port`.
+    pub addr: String,
+    /// Its zone.
+    #[serde(default = "zone")]
+    pub zone: String,
+    /// Its weight.
+    #[serde(default = "weight")]
+    pub weight: u32,
+}
+
+fn group() -> String {
+    "group".into()
+}
+
+fn partitions() -> u32 {
+    PARTITIONS
+}
+
+fn replicas() -> u8 {
+    REPLICAS
+}
+
+fn zone() -> String {
+    "default".into()
+}
+
+fn weight() -> u32 {
+    1
+}
+
+/// Checked settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node's name.
+    pub name: String,
+    /// Its id.
+    pub node: NodeId,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where clients and peers connect.
+    pub listen: String,
+    /// When a write counts as taken.
+    pub durability: Durability,
+    /// The cluster's id.
+    pub cluster: [u8; 16],
+    /// The cluster's secret.
+    pub secret: Vec<u8>,
+    /// Who owns what.
+    pub layout: Layout,
+    /// Where the process id is written while the node runs.
+    pub pid_file: Option<PathBuf>,
+}
+
+/// What is wrong with a configuration, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct ConfigError {
+    /// The file.
+    pub place: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl File {
+    /// Reads a `dynode.toml`.
+    pub fn read(path: &Path) -> Result<File, ConfigError> {
+        let wrong = |what: String| ConfigError { place: path.display().to_string(), what };
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
+        let mut file: File = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        if file.data.is_relative() {
+            file.data = path.parent().unwrap_or(Path::new(".")).join(&file.data);
+        }
+        Ok(file)
+    }
+
+    /// Checks everything. `place` is named in errors.
+    pub fn check(self, place: &str) -> Result<Settings, ConfigError> {
+        let wrong = |what: String| ConfigError { place: place.into(), what };
+        let cluster = hex(&self.cluster.id)
+            .and_then(|b| <[u8; 16]>::try_from(b).ok())
+            .filter(|id| *id != [0; 16])
+            .ok_or_else(|| wrong("`cluster.id` must be 32 hexadecimal digits, not all 0".into()))?;
+        let secret = hex(&self.cluster.secret)
+            .filter(|s| s.len() >= 16)
+            .ok_or_else(|| wrong("`cluster.secret` must be at least 32 hexadecimal digits".into()))?;
+        let durability = parse_durability(&self.durability).map_err(|e| wrong(format!("`durability`: {e}")))?;
+        let members = self.cluster.members.iter().map(|m| Member {
+            id: node_id(&cluster, &m.name),
+            name: m.name.clone(),
+            addr: m.addr.clone(),
+            zone: m.zone.clone(),
+            weight: m.weight,
+        });
+        let layout = Layout::first(self.cluster.partitions, self.cluster.replicas, members.collect())
+            .map_err(|e| wrong(format!("`cluster`: {e}")))?;
+        let node = node_id(&cluster, &self.name);
+        if layout.member(node).is_none() {
+            return Err(wrong(format!("`{}` is not among `cluster.members`: add it", self.name)));
+        }
+        Ok(Settings {
+            node,
+            name: self.name,
+            data: self.data,
+            listen: self.listen,
+            durability,
+            cluster,
+            secret,
+            layout,
+            pid_file: None,
+        })
+    }
+}
+
+/// A node's id: from the cluster and its name, so that a configuration needs no table of ids.
+pub fn node_id(cluster: &[u8; 16], name: &str) -> NodeId {
+    let mut hasher = blake3::Hasher::new_derive_key("dynode 2026 node id v1");
+    hasher.update(cluster);
+    hasher.update(name.as_bytes());
+    let mut id = [0; 8];
+    hasher.finalize_xof().fill(&mut id);
+    NodeId(u64::from_le_bytes(id))
+}
+
+/// Reads `group`, `os` or `interval:<duration>`.
+pub fn parse_durability(text: &str) -> Result<Durability, String> {
+    match text.split_once(':') {
+        None if text == "group" => Ok(Durability::Group),
+        None if text == "os" => Ok(Durability::Os),
+        Some(("interval", span)) => {
+            let span = parse_duration(span)?;
+            Ok(Durability::Interval(Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))))
+        }
+        _ => Err(format!("`{text}` is none of `group`, `os`, `interval:<duration>` (as in `interval:200ms`)")),
+    }
+}
+
+/// Reads a duration with its unit: `200ms`, `2s`, `1.5s`, `3m`, `1h`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{text}` needs a unit: us, ms, s, m or h")),
+    };
+    match number.parse::<f64>().ok().map(|n| n * scale).map(Duration::try_from_secs_f64) {
+        Some(Ok(span)) if !span.is_zero() => Ok(span),
+        _ => Err(format!("`{text}` is not a duration: write it as 200ms, 2s or 3m")),
+    }
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    if text.len() % 2 != 0 || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        name = "n0"
+        data = "here"
+        listen = "127.0.0.1:7100"
+        [cluster]
+        id = "000102030405060708090a0b0c0d0e0f"
+        secret = "00112233445566778899aabbccddeeff"
+        members = [{ name = "n0", addr = "127.0.0.1:7100" }]
+    "#;
+
+    fn check(text: &str) -> Result<Settings, String> {
+        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+        file.check("dynode.toml").map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults_fill_what_is_left_out() {
+        let settings = check(GOOD).unwrap();
+        assert_eq!(settings.durability, Durability::Group);
+        assert_eq!(settings.layout.partitions(), PARTITIONS);
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_what_to_do() {
+        for (from, to, says) in [
+            ("name = \"n0\"\n", "name = \"n9\"\n", "not among `cluster.members`"),
+            ("000102", "0001", "32 hexadecimal digits"),
+            ("00112233445566778899aabbccddeeff", "xyz", "`cluster.secret`"),
+            ("[cluster]", "durability = \"fast\"\n[cluster]", "none of `group`"),
+            ("[cluster]", "[cluster]\npartitions = 100", "partitions"),
+            ("[cluster]", "nmae = 1\n[cluster]", "unknown field"),
+        ] {
+            let refused = check(&GOOD.replacen(from, to, 1)).unwrap_err();
+            assert!(refused.contains(says), "{refused}");
+        }
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("200ms").unwrap(), Duration::from_millis(200));
+        assert_eq!(parse_duration("1.5s").unwrap(), Duration::from_millis(1500));
+        for bad in ["", "5", "s", "-1s", "0s", "1 parsec"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

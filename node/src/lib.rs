@@ -1,0 +1,8 @@
+//! dynode itself: the decisions ([`protocol`]), and the shell that runs them on sockets and disks.
+
+pub mod config;
+pub mod limits;
+pub mod protocol;
+pub mod shell;
+#[cfg(feature = "rocksdb")]
+pub mod start;

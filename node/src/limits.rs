@@ -1,0 +1,61 @@
+//! Every bound of a node, each with its reason. What both ends of a connection must agree on stands in
+//! `dynode_client::wire::limits`.
+
+use crate::protocol::Micros;
+
+/// Client operations under way at one node: 128 bytes to 8 MiB each; beyond it the node says "overloaded".
+pub const OPERATIONS_MAX: usize = 16_384;
+
+/// All siblings of a key together: a reply with all of them must fit a frame (64 MiB) with room for those that meet
+/// after they were taken elsewhere.
+pub const SIBLING_BYTES_MAX: usize = 32 << 20;
+
+/// A client's timeout is cut to this: nothing is remembered longer on its behalf.
+pub const TIMEOUT_MAX: Micros = Micros::secs(60);
+
+/// A read that has no quorum after this asks the owners that it has not asked yet. Above a local network's usual round
+/// trip with a group commit, far below what a person notices.
+pub const HEDGE_AFTER: Micros = Micros::millis(30);
+
+/// Owners exchange hashes of their clocks this often. "About once a second" keeps copies whole within seconds at 16 bytes
+/// a partition, peer and second.
+pub const SYNC_EVERY: Micros = Micros::secs(1);
+
+/// The partitions looked after in one go; a full round takes [`SYNC_EVERY`] or, with very many partitions, longer.
+pub const HOUSEKEEP_EVERY: Micros = Micros::millis(100);
+
+/// Partitions in one digest message: 24 KiB.
+pub const DIGESTS_MAX: usize = 1024;
+
+/// Pulls that a node has under way: each may bring [`ANSWER_BYTES`] at a time.
+pub const PULLS_MAX: usize = 16;
+
+/// The values in one part of an answer: a turn that takes one in stays in the low milliseconds.
+pub const ANSWER_BYTES: usize = 256 * 1024;
+
+/// The keys in one part of an answer, for the same reason.
+pub const ANSWER_KEYS: usize = 1024;
+
+/// A pull that was not answered for so long is given up; the next round begins it anew.
+pub const PULL_TIMEOUT: Micros = Micros::secs(15);
+
+/// A digest round that was not answered for so long is given up.
+pub const DIGEST_TIMEOUT: Micros = Micros::secs(5);
+
+/// Scans that a node keeps snapshots for: each holds back the compaction of what it still shows.
+pub const SCANS_MAX: usize = 32;
+
+/// A scan that nobody went on with for so long is dropped.
+pub const SCAN_IDLE: Micros = Micros::secs(60);
+
+/// One-key repairs under way; beyond it repair is left to the sync of all.
+pub const REPAIRS_MAX: usize = 64;
+
+/// Stored contexts taken apart in one go.
+pub const STRIP_KEYS: usize = 512;
+
+/// Keys in one page of a listing.
+pub const LIST_KEYS_MAX: usize = 4096;
+
+/// Index entries kept for one partition while an owner is away; beyond it they are cut, and that owner gets a scan.
+pub const INDEX_ENTRIES_MAX: u64 = 1 << 18;

@@ -1,0 +1,204 @@
+//! The coordinator of a read.
+//!
+//! An owner reads its own copy and asks `r - 1` others what they have beyond it; values travel only where the coordinator
+//! lacks them. It merges, answers, and has whatever was behind repaired afterwards. An owner that is lost is replaced by
+//! the next one; when answers are late, all that were not asked yet are asked.
+
+use bytes::{Bytes, BytesMut};
+use dynode_client::wire::{Acks, ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message};
+use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::codec::{decode_object, encode_dots};
+use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
+
+use super::put::check_place;
+use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
+use crate::limits;
+
+/// A read that waits for answers.
+pub(super) struct Get {
+    reply_to: ReplyTo,
+    partition: PartitionId,
+    key: ObjectKey,
+    tally: Tally,
+    deadline: Time,
+    /// What this node's own copy has.
+    own: Object,
+    /// What others answered that was not the same.
+    answers: Vec<(NodeId, Object)>,
+    /// Those that have exactly what this copy has.
+    same: Vec<NodeId>,
+    /// Owners that were not asked yet, the next one last.
+    spare: Vec<NodeId>,
+}
+
+impl Get {
+    pub(super) fn waits_for(&self, node: NodeId) -> bool {
+        self.tally.waits_for(node) && !self.spare.contains(&node)
+    }
+
+    fn ask(&mut self, id: u64, epoch: u64, count: usize, out: &mut Effects) {
+        for _ in 0..count {
+            let Some(peer) = self.spare.pop() else { return };
+            let message = Fetch {
+                epoch,
+                partition: self.partition.0,
+                bucket: Bytes::copy_from_slice(self.key.bucket()),
+                key: Bytes::copy_from_slice(self.key.key()),
+                have: encode_dots(self.own.dots()).into(),
+            };
+            out.send(peer, id, message, Bytes::new());
+        }
+    }
+}
+
+impl<E: Engine> Node<E> {
+    pub(super) fn begin_get(
+        &mut self,
+        now: Time,
+        from: Origin,
+        reply_to: ReplyTo,
+        request: GetRequest,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        if let Err(refusal) = self.admit().and_then(|()| check_place(&request.bucket, &request.key)) {
+            self.refuse(reply_to, refusal, out);
+            return Ok(());
+        }
+        let partition = self.config.layout.partition_of(&request.bucket, &request.key);
+        if !self.owns(partition) {
+            let (r, timeout_ms) = (request.r, request.timeout_ms);
+            self.forward(now, from, reply_to, partition, r, timeout_ms, request.into(), Bytes::new(), out);
+            return Ok(());
+        }
+        let needed = match self.needed(partition, request.r) {
+            Ok(needed) => needed,
+            Err(refusal) => {
+                self.refuse(reply_to, refusal, out);
+                return Ok(());
+            }
+        };
+        self.counters.gets += 1;
+        let key = ObjectKey::new(&request.bucket, &request.key);
+        let own = self.store.read(partition, &key)?;
+        let mut spare: Vec<NodeId> = self.other_owners(partition).into_iter().filter(|n| self.is_up(*n)).collect();
+        spare.reverse();
+        let mut replicas = spare.clone();
+        replicas.push(self.config.node);
+        let deadline = now + timeout(request.timeout_ms);
+        let tally = Tally::new(needed, replicas);
+        let mut get = Get { reply_to, partition, key, tally, deadline, own, answers: Vec::new(), same: Vec::new(), spare };
+        let id = self.new_id();
+        match get.tally.yes(self.config.node) {
+            Outcome::Met => self.answer_get(now, &mut get, out),
+            _ => {
+                get.ask(id, self.config.layout.epoch(), needed - 1, out);
+                self.begin(id, Operation::Get(get), deadline.min(now + limits::HEDGE_AFTER));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn get_heard(
+        &mut self,
+        now: Time,
+        id: u64,
+        get: &mut Get,
+        heard: Heard,
+        out: &mut Effects,
+    ) -> Result<Then, EngineError> {
+        let epoch = self.config.layout.epoch();
+        let outcome = match heard {
+            Heard::Answer(from, Message::Fetched(m), body) if get.waits_for(from) => {
+                match if m.same { Ok(None) } else { decode_object(body).map(Some) } {
+                    Ok(None) => get.same.push(from),
+                    Ok(Some(object)) => get.answers.push((from, object)),
+                    Err(why) => {
+                        out.observe(Observation::Unreadable { peer: from, detail: why.to_string() });
+                        get.ask(id, epoch, 1, out);
+                        return Ok(self.get_stands(get.tally.no(from), get, out));
+                    }
+                }
+                get.tally.yes(from)
+            }
+            Heard::Answer(from, ..) | Heard::Lost(from) => {
+                let was_asked = get.waits_for(from);
+                get.spare.retain(|n| *n != from);
+                if was_asked {
+                    get.ask(id, epoch, 1, out);
+                }
+                get.tally.no(from)
+            }
+            Heard::Alarm if now < get.deadline => {
+                self.counters.hedged += u64::from(!get.spare.is_empty());
+                get.ask(id, epoch, usize::MAX, out);
+                return Ok(Then::Wait(Some(get.deadline)));
+            }
+            Heard::Alarm => Outcome::Lost,
+        };
+        if outcome == Outcome::Met {
+            self.answer_get(now, get, out)?;
+            return Ok(Then::Done);
+        }
+        Ok(self.get_stands(outcome, get, out))
+    }
+
+    fn get_stands(&mut self, outcome: Outcome, get: &Get, out: &mut Effects) -> Then {
+        if outcome != Outcome::Lost {
+            return Then::Wait(None);
+        }
+        self.counters.unmet += 1;
+        let (needed, received) = (get.tally.needed(), get.tally.received());
+        out.reply(get.reply_to, Failure {
+            code: ErrorCode::QuorumNotMet,
+            needed: needed as u8,
+            received: received as u8,
+            detail: format!("{received} of the {needed} copies needed have answered in time"),
+        });
+        Then::Done
+    }
+
+    /// Merges, answers, and sets right who was behind.
+    fn answer_get(&mut self, now: Time, get: &mut Get, out: &mut Effects) -> Result<(), EngineError> {
+        let own = std::mem::take(&mut get.own);
+        let own_dots: Vec<_> = own.dots().collect();
+        let merged = get.answers.iter().fold(own, |sum, (_, object)| sum.merge(object.clone()));
+        let mut lengths = Vec::with_capacity(merged.values.len());
+        let mut values: Vec<&Bytes> = Vec::with_capacity(merged.values.len());
+        for value in merged.values.iter().filter_map(|s| s.value.bytes()) {
+            lengths.push(value.len() as u32);
+            values.push(value);
+        }
+        let body = match values.as_slice() {
+            [] => Bytes::new(),
+            [one] => (*one).clone(),
+            many => many.iter().fold(BytesMut::new(), |mut all, v| {
+                all.extend_from_slice(v);
+                all
+            }).freeze(),
+        };
+        let context = self.config.seal.seal(get.key.bucket(), get.key.key(), &client_context(&merged));
+        let acks = Acks { owners: get.tally.received() as u8, stand_ins: 0 };
+        out.reply_with(get.reply_to, Found { lengths, context, acks }, body);
+
+        if !get.answers.is_empty() {
+            let same = |object: &Object| object.same_values(&merged);
+            let own_is_whole = own_dots.iter().copied().eq(merged.dots());
+            let whole = if own_is_whole {
+                Some(self.config.node)
+            } else {
+                get.answers.iter().find(|(_, o)| same(o)).map(|(n, _)| *n)
+            };
+            let mut behind: Vec<NodeId> = get.answers.iter().filter(|(_, o)| !same(o)).map(|(n, _)| *n).collect();
+            if !own_is_whole {
+                behind.extend(get.same.iter().copied());
+            }
+            self.repair(now, get.partition, &get.key, own_is_whole, whole, &behind, &get.answers, out);
+        }
+        Ok(())
+    }
+}
+
+/// What a client is told that it has seen: the exact set.
+fn client_context(object: &Object) -> Clock {
+    object.context.clone()
+}

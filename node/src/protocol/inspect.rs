@@ -1,0 +1,227 @@
+//! Reports about the node itself, as JSON: what the command line, checks and people read.
+
+use bytes::Bytes;
+use dynode_client::wire::{LayoutIs, MemberIs, Report, Topic};
+use dynode_ring::PartitionId;
+use dynode_storage::{Clock, Engine, EngineError, ObjectKey, Space};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Durability, Effects, Node, ReplyTo, Time};
+
+/// What a node has counted since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Puts coordinated here.
+    pub puts: u64,
+    /// Gets coordinated here.
+    pub gets: u64,
+    /// Deletes coordinated here.
+    pub deletes: u64,
+    /// Requests handed to an owner.
+    pub forwarded: u64,
+    /// Requests refused before anything was done.
+    pub refused: u64,
+    /// Writes whose outcome was unknown in time.
+    pub unknown: u64,
+    /// Reads that did not get their quorum in time.
+    pub unmet: u64,
+    /// Reads that asked further owners because answers were late.
+    pub hedged: u64,
+    /// Writes taken as a replica.
+    pub replicated: u64,
+    /// Reads answered as a replica.
+    pub fetched: u64,
+    /// Reads that found a copy behind.
+    pub repairs: u64,
+    /// Pulls begun.
+    pub pulls: u64,
+    /// Scans begun, as the asker.
+    pub scans: u64,
+    /// Bytes of answers taken in by sync.
+    pub sync_bytes_in: u64,
+    /// Bytes of answers given to syncs.
+    pub sync_bytes_out: u64,
+    /// Keys taken in by sync.
+    pub sync_entries_in: u64,
+    /// Writes learnt by sync.
+    pub sync_dots_in: u64,
+    /// Pulls that went round in circles: should stay 0.
+    pub no_progress: u64,
+    /// Equal clocks with different content: should stay 0.
+    pub content_differs: u64,
+    /// Lives begun because peers knew more of a copy than it did itself.
+    pub lives_begun: u64,
+}
+
+impl<E: Engine> Node<E> {
+    pub(super) fn layout_message(&self) -> LayoutIs {
+        let layout = &self.config.layout;
+        let member = |m: &dynode_ring::Member| MemberIs {
+            node: m.id.0,
+            name: m.name.clone(),
+            addr: m.addr.clone(),
+            zone: m.zone.clone(),
+            weight: m.weight,
+        };
+        LayoutIs {
+            epoch: layout.epoch(),
+            replicas: layout.replicas() as u8,
+            members: layout.members().iter().map(member).collect(),
+            owners: layout.partition_ids().map(|p| layout.owner_indexes(p).collect()).collect(),
+        }
+    }
+
+    pub(super) fn inspect(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        topic: &Topic,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let report = match topic {
+            Topic::Status => self.status(now)?,
+            Topic::LocalClocks => self.local_clocks()?,
+            Topic::LocalKey { bucket, key } => self.local_key(bucket, key)?,
+            Topic::Storage => self.storage_report()?,
+        };
+        out.reply_with(reply_to, Report {}, Bytes::from(report.to_string()));
+        Ok(())
+    }
+
+    fn status(&mut self, now: Time) -> Result<Value, EngineError> {
+        let layout = self.config.layout.clone();
+        let peers: Vec<Value> = layout
+            .members()
+            .iter()
+            .filter(|m| m.id != self.config.node)
+            .map(|m| json!({ "name": m.name, "node": m.id.to_string(), "addr": m.addr, "up": self.up.contains(&m.id) }))
+            .collect();
+        let owned = layout.owned_by(self.config.node).count();
+        let mut indexed = 0;
+        for partition in layout.owned_by(self.config.node) {
+            indexed += self.store.find(partition)?.map_or(0, |c| c.indexed());
+        }
+        let durability = match self.config.durability {
+            Durability::Group => "group".to_string(),
+            Durability::Interval(every) => format!("interval:{}ms", every.0 / 1000),
+            Durability::Os => "os".to_string(),
+        };
+        Ok(json!({
+            "name": self.config.name,
+            "node": self.config.node.to_string(),
+            "state": if self.draining { "stopping" } else { "up" },
+            "version": env!("CARGO_PKG_VERSION"),
+            "cluster": hex(&self.config.cluster),
+            "epoch": layout.epoch(),
+            "durability": durability,
+            "uptime_seconds": now.0 / 1_000_000,
+            "partitions_owned": owned,
+            "partitions": layout.partitions(),
+            "replicas": layout.replicas(),
+            "peers": peers,
+            "operations": self.operations.len(),
+            "sync": {
+                "lacking": self.sync.lacking(),
+                "pulling": self.sync.pulling(),
+                "scans_served": self.source.len(),
+                "rounds": self.sync.rounds(),
+                "index_entries": indexed,
+            },
+            "bytes": self.sizes(),
+            "counters": self.counters,
+        }))
+    }
+
+    /// Each copy's clock, content and number of keys, counted by reading it.
+    fn local_clocks(&mut self) -> Result<Value, EngineError> {
+        let layout = self.config.layout.clone();
+        let mut copies = Vec::new();
+        for partition in layout.partition_ids() {
+            if self.store.find(partition)?.is_none() {
+                continue;
+            }
+            let (content, keys) = self.store.recount(partition)?;
+            let copy = self.store.copy(partition)?;
+            copies.push(json!({
+                "partition": partition.0,
+                "owner": layout.owns(self.config.node, partition),
+                "clock": clock_json(copy.clock()),
+                "clock_hash": format!("{:016x}", copy.clock().hash()),
+                "content": format!("{content:016x}"),
+                "content_kept": format!("{:016x}", copy.content()),
+                "keys": keys,
+                "index_entries": copy.indexed(),
+                "scanning": copy.is_scanning(),
+            }));
+        }
+        Ok(json!({ "node": self.config.name, "epoch": layout.epoch(), "copies": copies }))
+    }
+
+    fn local_key(&mut self, bucket: &[u8], key: &[u8]) -> Result<Value, EngineError> {
+        let layout = &self.config.layout;
+        let partition: PartitionId = layout.partition_of(bucket, key);
+        let owners: Vec<&str> =
+            layout.owners(partition).iter().filter_map(|n| layout.member(*n)).map(|m| m.name.as_str()).collect();
+        let head = json!({
+            "node": self.config.name,
+            "partition": partition.0,
+            "token": dynode_ring::Token::of(bucket, key).to_string(),
+            "owners": owners,
+        });
+        let found = self.store.find(partition)?.is_some();
+        let object = if found { self.store.read(partition, &ObjectKey::new(bucket, key))? } else { Default::default() };
+        let values: Vec<Value> = object
+            .values
+            .iter()
+            .filter_map(|s| s.value.bytes().map(|b| (s.dot, b)))
+            .map(|(dot, b)| json!({ "dot": dot.to_string(), "bytes": b.len(), "crc32": format!("{:08x}", crc(b)) }))
+            .collect();
+        let mut report = head;
+        report["copy"] = json!(found);
+        report["values"] = json!(values);
+        report["context"] = clock_json(&object.context);
+        Ok(report)
+    }
+
+    /// Bytes and records in each space, counted by reading them.
+    fn storage_report(&mut self) -> Result<Value, EngineError> {
+        self.store.commit(false)?;
+        let mut spaces = serde_json::Map::new();
+        for space in Space::ALL {
+            let (mut records, mut bytes) = (0u64, 0u64);
+            self.store.engine().scan(space, &[], &[0xff; 8], &mut |key, value| {
+                records += 1;
+                bytes += (key.len() + value.len()) as u64;
+                true
+            })?;
+            spaces.insert(space.name().into(), json!({ "records": records, "bytes": bytes }));
+        }
+        Ok(json!({ "node": self.config.name, "spaces": spaces, "disk": self.sizes() }))
+    }
+
+    fn sizes(&self) -> Value {
+        Space::ALL.iter().map(|s| (s.name().to_string(), json!(self.store.engine().size(*s)))).collect()
+    }
+}
+
+/// A clock as JSON: `{ "node.life": "1-17, 19" }`.
+fn clock_json(clock: &Clock) -> Value {
+    let mut actors: Vec<(String, String)> = Vec::new();
+    for r in clock.ranges() {
+        let run = if r.first == r.last { r.first.to_string() } else { format!("{}-{}", r.first, r.last) };
+        match actors.last_mut() {
+            Some((actor, runs)) if *actor == r.actor.to_string() => *runs = format!("{runs}, {run}"),
+            _ => actors.push((r.actor.to_string(), run)),
+        }
+    }
+    actors.into_iter().map(|(actor, runs)| (actor, json!(runs))).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}

@@ -1,0 +1,382 @@
+//! The decisions of a node, as a state machine without I/O.
+//!
+//! [`Node::handle`] is a plain function of the node's state, the time and an event; it names the effects that follow.
+//! Whoever drives it (the shell, or the simulated world) drains what has happened, calls `handle` for each, then
+//! [`Node::end_turn`], which commits one batch, and only then performs the effects: *persist, then send*.
+//!
+//! Nothing here is async, names tokio, reads a clock, draws unseeded randomness or iterates a hash map. `clippy.toml` and
+//! `tests/tests/purity.rs` guard this.
+//!
+//! | file | mechanism |
+//! | --- | --- |
+//! | `event` | what can happen, what can be done |
+//! | `quorum` | counting answers |
+//! | `put`, `get` | the coordinator of a write, of a read |
+//! | `forward` | a request that belongs to another node |
+//! | `replica` | a copy's part in writes and reads |
+//! | `sync` | owners compare clocks and pull what they lack |
+//! | `source` | answering pulls |
+//! | `repair` | one key, after a read found a copy behind |
+//! | `housekeep` | index collection, stripping, idle scans |
+//! | `inspect` | reports about the node itself |
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod event;
+mod forward;
+mod get;
+mod housekeep;
+mod inspect;
+mod put;
+mod quorum;
+mod repair;
+mod replica;
+mod source;
+mod sync;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use dynode_client::wire::{ErrorCode, Failure, Message};
+use dynode_ring::{Layout, NodeId, PartitionId};
+use dynode_storage::seal::SealKey;
+use dynode_storage::{Engine, EngineError, Store};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+pub use event::{Effect, Effects, Event, Micros, Observation, Origin, ReplyTo, Time};
+pub use inspect::Counters;
+pub use quorum::{Outcome, Tally};
+
+use crate::limits;
+
+/// When a write counts as taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced: a turn's batch is made durable before anything of it is said. The default.
+    Group,
+    /// Handed to the operating system, and synced this often.
+    Interval(Micros),
+    /// Handed to the operating system. Synced about once a second, and before a peer is told of it.
+    Os,
+}
+
+/// What a node is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its own id.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// The cluster.
+    pub cluster: [u8; 16],
+    /// Who owns what.
+    pub layout: Layout,
+    /// When a write counts as taken.
+    pub durability: Durability,
+    /// Seals contexts.
+    pub seal: SealKey,
+    /// Index entries kept for one partition while an owner is away ([`limits::INDEX_ENTRIES_MAX`]).
+    pub index_entries_max: u64,
+}
+
+/// One node: its copies, the operations under way, and what it knows of its peers.
+pub struct Node<E: Engine> {
+    config: Config,
+    store: Store<E>,
+    rng: Pcg64,
+    /// The peers whose connection stands.
+    up: BTreeSet<NodeId>,
+    /// Each with the time at which it is to be looked at again.
+    operations: BTreeMap<u64, (Time, Operation)>,
+    /// Operations of clients among them.
+    client_operations: usize,
+    /// The same times, in order.
+    alarms: BTreeSet<(Time, u64)>,
+    next_id: u64,
+    sync: sync::SyncState,
+    source: source::SourceState<E>,
+    housekeeping: housekeep::Rounds,
+    counters: Counters,
+    draining: bool,
+}
+
+/// Something that waits for answers from peers. Its number is the request id of everything it asks.
+enum Operation {
+    Put(put::Put),
+    Get(get::Get),
+    Forward(forward::Forward),
+    Digests(sync::DigestRound),
+    Pull(sync::Pull),
+    Repair(repair::Repair),
+}
+
+/// What an operation hears.
+enum Heard {
+    /// A peer answered.
+    Answer(NodeId, Message, Bytes),
+    /// A peer will not answer any more.
+    Lost(NodeId),
+    /// The operation's alarm went off.
+    Alarm,
+}
+
+/// What becomes of an operation after it heard something.
+enum Then {
+    Done,
+    /// Keep it; `Some`: and look at it again at that time instead.
+    Wait(Option<Time>),
+}
+
+impl<E: Engine> Node<E> {
+    /// A node over its copies. `seed` must differ from run to run: request ids begin at a place drawn from it, so that an
+    /// answer to a former run answers nothing of this one.
+    pub fn new(config: Config, store: Store<E>, seed: u64, now: Time) -> Node<E> {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let next_id = (rng.next_u64() >> 16) + 1;
+        let housekeeping = housekeep::Rounds::new(now, &mut rng);
+        Node {
+            config,
+            store,
+            rng,
+            up: BTreeSet::new(),
+            operations: BTreeMap::new(),
+            client_operations: 0,
+            alarms: BTreeSet::new(),
+            next_id,
+            sync: sync::SyncState::default(),
+            source: source::SourceState::default(),
+            housekeeping,
+            counters: Counters::default(),
+            draining: false,
+        }
+    }
+
+    /// Takes one event. An error means that the disk failed or is damaged: nothing of this turn may be said, and the node
+    /// must stop.
+    pub fn handle(&mut self, now: Time, event: Event, out: &mut Effects) -> Result<(), EngineError> {
+        match event {
+            Event::Request { from, reply_to, message, body } => self.request(now, from, reply_to, message, body, out),
+            Event::Response { from, request, message, body } => {
+                self.heard(now, request, Heard::Answer(from, message, body), out)
+            }
+            Event::Unsent { to, request } => self.heard(now, request, Heard::Lost(to), out),
+            Event::Up(node) => {
+                self.up.insert(node);
+                self.greet(now, node, out)
+            }
+            Event::Down(node) => {
+                self.up.remove(&node);
+                let waiting: Vec<u64> =
+                    self.operations.iter().filter(|(_, (_, op))| op.waits_for(node)).map(|(id, _)| *id).collect();
+                waiting.into_iter().try_for_each(|id| self.heard(now, id, Heard::Lost(node), out))
+            }
+            Event::Tick => self.tick(now, out),
+        }
+    }
+
+    /// Commits what the turn has changed. Only after it may the turn's effects be performed.
+    pub fn end_turn(&mut self) -> Result<(), EngineError> {
+        if self.store.has_pending() {
+            self.store.commit(self.config.durability == Durability::Group)?;
+        }
+        Ok(())
+    }
+
+    /// When the next [`Event::Tick`] is due.
+    pub fn next_wake(&self) -> Time {
+        let housekeeping = self.housekeeping.next();
+        self.alarms.first().map_or(housekeeping, |(at, _)| housekeeping.min(*at))
+    }
+
+    /// Takes no more requests from clients; what is under way goes on.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Has every client been answered?
+    pub fn is_idle(&self) -> bool {
+        self.client_operations == 0
+    }
+
+    /// Writes checkpoints and syncs, and gives the engine back: for a clean stop.
+    pub fn close(mut self) -> Result<E, EngineError> {
+        self.store.close()?;
+        Ok(self.store.into_engine())
+    }
+
+    /// Gives the engine back as it is, as the end of the process would.
+    pub fn into_engine(self) -> E {
+        self.store.into_engine()
+    }
+
+    /// The copies, to look at.
+    pub fn store(&mut self) -> &mut Store<E> {
+        &mut self.store
+    }
+
+    /// Its own id.
+    pub fn id(&self) -> NodeId {
+        self.config.node
+    }
+
+    /// The layout that it goes by.
+    pub fn layout(&self) -> &Layout {
+        &self.config.layout
+    }
+
+    /// What it has counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many operations are under way, for checks of bounds.
+    pub fn operations(&self) -> usize {
+        self.operations.len()
+    }
+
+    fn request(
+        &mut self,
+        now: Time,
+        from: Origin,
+        reply_to: ReplyTo,
+        message: Message,
+        body: Bytes,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        match (message, from) {
+            (Message::Put(m), _) => self.begin_put(now, from, reply_to, put::Write::Put(m, body), out),
+            (Message::Delete(m), _) => self.begin_put(now, from, reply_to, put::Write::Delete(m), out),
+            (Message::Get(m), _) => self.begin_get(now, from, reply_to, m, out),
+            (Message::ListKeys(m), _) => self.list_keys(reply_to, &m, out),
+            (Message::GetLayout(_), _) => {
+                out.reply(reply_to, self.layout_message());
+                Ok(())
+            }
+            (Message::Inspect(m), _) => self.inspect(now, reply_to, &m.topic, out),
+            (Message::Replicate(m), Origin::Peer(peer)) => self.replicate(peer, reply_to, &m, body, out),
+            (Message::Fetch(m), Origin::Peer(peer)) => self.fetch(peer, reply_to, &m, out),
+            (Message::Digests(m), Origin::Peer(peer)) => self.digests(peer, reply_to, &m, out),
+            (Message::Pull(m), Origin::Peer(peer)) => self.pull(now, peer, reply_to, &m, body, out),
+            (Message::Behind(m), Origin::Peer(peer)) => self.behind(now, peer, &m, out),
+            (message, _) => {
+                let detail = format!("{} is not a request that this node takes from you", message.name());
+                out.reply(reply_to, failure(ErrorCode::BadRequest, detail));
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells an operation what it has waited for.
+    fn heard(&mut self, now: Time, id: u64, heard: Heard, out: &mut Effects) -> Result<(), EngineError> {
+        let Some((alarm, mut operation)) = self.operations.remove(&id) else {
+            return Ok(()); // a late or repeated answer: nobody waits for it
+        };
+        self.alarms.remove(&(alarm, id));
+        let of_client = operation.is_of_client();
+        let then = match &mut operation {
+            Operation::Put(op) => self.put_heard(op, heard, out),
+            Operation::Get(op) => self.get_heard(now, id, op, heard, out)?,
+            Operation::Forward(op) => self.forward_heard(id, op, heard, out),
+            Operation::Digests(op) => self.digests_heard(op, heard, out)?,
+            Operation::Pull(op) => self.pull_heard(now, id, op, heard, out)?,
+            Operation::Repair(op) => self.repair_heard(op, heard, out)?,
+        };
+        match then {
+            Then::Done => self.client_operations -= usize::from(of_client),
+            Then::Wait(again) => {
+                let alarm = again.unwrap_or(alarm);
+                self.operations.insert(id, (alarm, operation));
+                self.alarms.insert((alarm, id));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, id: u64, operation: Operation, alarm: Time) {
+        self.client_operations += usize::from(operation.is_of_client());
+        self.operations.insert(id, (alarm, operation));
+        self.alarms.insert((alarm, id));
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
+        while let Some((_, id)) = self.alarms.first().copied().filter(|(at, _)| *at <= now) {
+            self.heard(now, id, Heard::Alarm, out)?;
+        }
+        self.housekeep(now, out)
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn is_up(&self, node: NodeId) -> bool {
+        node == self.config.node || self.up.contains(&node)
+    }
+
+    fn owns(&self, partition: PartitionId) -> bool {
+        self.config.layout.owns(self.config.node, partition)
+    }
+
+    /// The owners of a partition but this node.
+    fn other_owners(&self, partition: PartitionId) -> Vec<NodeId> {
+        self.config.layout.owners(partition).iter().copied().filter(|n| *n != self.config.node).collect()
+    }
+
+    /// Checks that a peer goes by the same layout and speaks of a partition that this node owns.
+    fn agrees(&self, peer: NodeId, epoch: u64, partition: u16, out: &mut Effects) -> Result<PartitionId, Failure> {
+        let ours = self.config.layout.epoch();
+        if epoch != ours {
+            out.observe(Observation::OtherLayout { peer, theirs: epoch });
+            return Err(failure(ErrorCode::OtherLayout, format!("this node goes by epoch {ours}, not {epoch}")));
+        }
+        match PartitionId(partition) {
+            p if u32::from(partition) < self.config.layout.partitions() && self.owns(p) => Ok(p),
+            p => Err(failure(ErrorCode::OtherLayout, format!("this node does not own partition {p}"))),
+        }
+    }
+
+    /// Refuses what a node that stops, or has too much under way, does not take on.
+    fn admit(&self) -> Result<(), Failure> {
+        if self.draining {
+            return Err(failure(ErrorCode::Unavailable, "this node is stopping: ask another"));
+        }
+        if self.client_operations >= limits::OPERATIONS_MAX {
+            let detail = format!("{} operations are under way: try again later", limits::OPERATIONS_MAX);
+            return Err(failure(ErrorCode::Overloaded, detail));
+        }
+        Ok(())
+    }
+
+    /// A span between half and all of `span`, so that nodes do not march in step.
+    fn jittered(&mut self, span: Micros) -> Micros {
+        Micros(self.rng.random_range(span.0 / 2..=span.0))
+    }
+}
+
+impl Operation {
+    fn is_of_client(&self) -> bool {
+        matches!(self, Operation::Put(_) | Operation::Get(_) | Operation::Forward(_))
+    }
+
+    fn waits_for(&self, node: NodeId) -> bool {
+        match self {
+            Operation::Put(op) => op.waits_for(node),
+            Operation::Get(op) => op.waits_for(node),
+            Operation::Forward(op) => op.to == node,
+            Operation::Digests(op) => op.peer == node,
+            Operation::Pull(op) => op.source == node,
+            Operation::Repair(op) => op.source == node,
+        }
+    }
+}
+
+/// A failure that has nothing to do with counts.
+pub(crate) fn failure(code: ErrorCode, detail: impl Into<String>) -> Failure {
+    Failure { code, needed: 0, received: 0, detail: detail.into() }
+}
+
+/// A client's time left as a span, within bounds.
+fn timeout(ms: u32) -> Micros {
+    Micros::millis(u64::from(ms)).min(limits::TIMEOUT_MAX)
+}

@@ -1,0 +1,120 @@
+//! Counting answers: which replicas said yes, which will not, and what that means.
+
+use dynode_ring::NodeId;
+
+/// Where a quorum stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// More answers are needed, and can still come.
+    Pending,
+    /// Enough said yes.
+    Met,
+    /// Too few are left that could.
+    Lost,
+}
+
+/// The answers of a set of replicas, each counted once however often it is heard.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    needed: usize,
+    waiting: Vec<NodeId>,
+    yes: Vec<NodeId>,
+}
+
+impl Tally {
+    /// Waits for `needed` of `replicas`.
+    pub fn new(needed: usize, replicas: Vec<NodeId>) -> Tally {
+        Tally { needed, yes: Vec::with_capacity(replicas.len()), waiting: replicas }
+    }
+
+    /// A replica said yes. A second time, or from one that was not asked, it changes nothing.
+    pub fn yes(&mut self, from: NodeId) -> Outcome {
+        if self.leaves(from) {
+            self.yes.push(from);
+        }
+        self.outcome()
+    }
+
+    /// A replica refused, or cannot answer any more.
+    pub fn no(&mut self, from: NodeId) -> Outcome {
+        self.leaves(from);
+        self.outcome()
+    }
+
+    /// Where it stands.
+    pub fn outcome(&self) -> Outcome {
+        match self.yes.len() {
+            yes if yes >= self.needed => Outcome::Met,
+            yes if yes + self.waiting.len() < self.needed => Outcome::Lost,
+            _ => Outcome::Pending,
+        }
+    }
+
+    /// Is an answer from this replica awaited?
+    pub fn waits_for(&self, node: NodeId) -> bool {
+        self.waiting.contains(&node)
+    }
+
+    /// How many are needed.
+    pub fn needed(&self) -> usize {
+        self.needed
+    }
+
+    /// How many said yes.
+    pub fn received(&self) -> usize {
+        self.yes.len()
+    }
+
+    fn leaves(&mut self, node: NodeId) -> bool {
+        match self.waiting.iter().position(|n| *n == node) {
+            Some(at) => {
+                self.waiting.swap_remove(at);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
+    const C: NodeId = NodeId(3);
+
+    #[test]
+    fn a_duplicate_counts_once() {
+        let mut tally = Tally::new(2, vec![A, B, C]);
+        assert_eq!(tally.yes(A), Outcome::Pending);
+        assert_eq!(tally.yes(A), Outcome::Pending);
+        assert_eq!(tally.received(), 1);
+        assert_eq!(tally.yes(B), Outcome::Met);
+    }
+
+    #[test]
+    fn a_stranger_counts_nothing() {
+        let mut tally = Tally::new(1, vec![A]);
+        assert_eq!(tally.yes(B), Outcome::Pending);
+        assert_eq!(tally.no(C), Outcome::Pending);
+        assert_eq!(tally.yes(A), Outcome::Met);
+    }
+
+    #[test]
+    fn it_is_lost_when_too_few_are_left() {
+        let mut tally = Tally::new(2, vec![A, B, C]);
+        assert_eq!(tally.no(A), Outcome::Pending);
+        assert_eq!(tally.no(A), Outcome::Pending);
+        assert_eq!(tally.no(B), Outcome::Lost);
+        assert_eq!(tally.yes(C), Outcome::Lost);
+    }
+
+    #[test]
+    fn a_refusal_after_a_yes_takes_nothing_back() {
+        let mut tally = Tally::new(2, vec![A, B]);
+        tally.yes(A);
+        assert_eq!(tally.no(A), Outcome::Pending);
+        assert_eq!(tally.yes(B), Outcome::Met);
+    }
+}

@@ -1,0 +1,102 @@
+//! A copy's part in other nodes' operations: take a write, say what it has of a key; and listings of its own keys.
+
+use bytes::Bytes;
+use dynode_client::wire::{ErrorCode, Fetch, Fetched, Keys, ListKeys, Replicate, ReplicateDone};
+use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::codec::{decode_dots, decode_entry, encode_object};
+use dynode_storage::{Engine, EngineError, Object, ObjectKey, Payload};
+
+use super::{Effects, Node, Observation, ReplyTo, failure};
+use crate::limits;
+
+impl<E: Engine> Node<E> {
+    /// Takes a write. It is acknowledged when the turn is committed: the reply leaves only then.
+    pub(super) fn replicate(
+        &mut self,
+        peer: NodeId,
+        reply_to: ReplyTo,
+        m: &Replicate,
+        body: Bytes,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let partition = match self.agrees(peer, m.epoch, m.partition, out) {
+            Ok(partition) => partition,
+            Err(refusal) => {
+                out.reply(reply_to, refusal);
+                return Ok(());
+            }
+        };
+        let entry = match decode_entry(body) {
+            Ok(entry) if entry.key.partition(self.config.layout.partitions()) == partition => entry,
+            Ok(_) => return self.unreadable(peer, reply_to, "a key of another partition", out),
+            Err(why) => return self.unreadable(peer, reply_to, &why.to_string(), out),
+        };
+        self.counters.replicated += 1;
+        match self.store.apply(partition, &entry.key, entry.object, &entry.dots)? {
+            Ok(_) => out.reply(reply_to, ReplicateDone {}),
+            Err(_) => return self.unreadable(peer, reply_to, "a write without its value", out),
+        }
+        Ok(())
+    }
+
+    /// Says what this copy has of a key, without the values that the asker has.
+    pub(super) fn fetch(
+        &mut self,
+        peer: NodeId,
+        reply_to: ReplyTo,
+        m: &Fetch,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let partition = match self.agrees(peer, m.epoch, m.partition, out) {
+            Ok(partition) => partition,
+            Err(refusal) => {
+                out.reply(reply_to, refusal);
+                return Ok(());
+            }
+        };
+        let have = match decode_dots(m.have.clone()) {
+            Ok(have) => have,
+            Err(why) => return self.unreadable(peer, reply_to, &why.to_string(), out),
+        };
+        self.counters.fetched += 1;
+        let key = ObjectKey::new(&m.bucket, &m.key);
+        let mut object = match self.store.find(partition)? {
+            Some(_) => self.store.read(partition, &key)?,
+            None => Object::default(),
+        };
+        if object.dots().eq(have.iter().copied()) {
+            out.reply(reply_to, Fetched { same: true });
+            return Ok(());
+        }
+        for sibling in object.values.iter_mut().filter(|s| have.contains(&s.dot)) {
+            sibling.value = Payload::Known;
+        }
+        out.reply_with(reply_to, Fetched { same: false }, encode_object(&object).into());
+        Ok(())
+    }
+
+    pub(super) fn list_keys(&mut self, reply_to: ReplyTo, m: &ListKeys, out: &mut Effects) -> Result<(), EngineError> {
+        let partition = PartitionId(m.partition);
+        if u32::from(m.partition) >= self.config.layout.partitions() || !self.owns(partition) {
+            let detail = format!("this node does not own partition {partition}: ask one of its owners");
+            out.reply(reply_to, failure(ErrorCode::OtherLayout, detail));
+            return Ok(());
+        }
+        let limit = (m.limit.max(1) as usize).min(limits::LIST_KEYS_MAX);
+        let (keys, more) = self.store.list(partition, &m.bucket, &m.prefix, &m.after, limit)?;
+        out.reply(reply_to, Keys { keys, more });
+        Ok(())
+    }
+
+    pub(super) fn unreadable(
+        &mut self,
+        peer: NodeId,
+        reply_to: ReplyTo,
+        detail: &str,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        out.observe(Observation::Unreadable { peer, detail: detail.into() });
+        out.reply(reply_to, failure(ErrorCode::BadRequest, detail));
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Answering pulls: a delta from the index, or the pages of a scan from one snapshot.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dynode_client::wire::{Answer, AnswerKind, ErrorCode, Pull, ScanAt};
+use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::answer::{Budget, Scan};
+use dynode_storage::codec::{Part, append_part, decode_clock};
+use dynode_storage::{Clock, Engine, EngineError, ObjectKey};
+
+use super::{Effects, Node, ReplyTo, Time, failure};
+use crate::limits;
+
+/// The scans that this node is the source of.
+pub(super) struct SourceState<E: Engine> {
+    scans: BTreeMap<u64, Running<E::Snapshot>>,
+}
+
+struct Running<S> {
+    asker: NodeId,
+    partition: PartitionId,
+    last_asked: Time,
+    scan: Scan<S>,
+}
+
+impl<E: Engine> Default for SourceState<E> {
+    fn default() -> SourceState<E> {
+        SourceState { scans: BTreeMap::new() }
+    }
+}
+
+impl<E: Engine> SourceState<E> {
+    /// Drops scans that nobody goes on with.
+    pub(super) fn drop_idle(&mut self, now: Time) {
+        self.scans.retain(|_, s| now - s.last_asked < limits::SCAN_IDLE);
+    }
+
+    /// How many scans are kept.
+    pub(super) fn len(&self) -> usize {
+        self.scans.len()
+    }
+}
+
+impl<E: Engine> Node<E> {
+    pub(super) fn pull(
+        &mut self,
+        now: Time,
+        peer: NodeId,
+        reply_to: ReplyTo,
+        m: &Pull,
+        body: Bytes,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let partition = match self.agrees(peer, m.epoch, m.partition, out) {
+            Ok(partition) => partition,
+            Err(refusal) => {
+                out.reply(reply_to, refusal);
+                return Ok(());
+            }
+        };
+        let Ok(asker) = decode_clock(body) else {
+            return self.unreadable(peer, reply_to, "a pull whose clock cannot be read", out);
+        };
+        let only = ObjectKey::from_bytes(m.only.clone());
+        if only.is_none() && !m.only.is_empty() {
+            return self.unreadable(peer, reply_to, "a pull whose key cannot be read", out);
+        }
+        if self.store.find(partition)?.is_none() {
+            let answer = Answer { epoch: m.epoch, partition: m.partition, kind: AnswerKind::Gone };
+            out.reply(reply_to, answer);
+            return Ok(());
+        }
+        let budget = Budget { bytes: (m.budget as usize).min(limits::ANSWER_BYTES), keys: limits::ANSWER_KEYS };
+        let answered = match &m.scan {
+            Some(at) => self.next_page(now, peer, partition, at, &asker, budget)?,
+            None => match self.store.delta(partition, &asker, only.as_ref(), budget)? {
+                Some(delta) => {
+                    let parts = delta.entries.into_iter().map(Part::Entry).collect();
+                    Some((AnswerKind::Delta { more: delta.more }, parts))
+                }
+                None if only.is_some() => Some((AnswerKind::Delta { more: false }, Vec::new())),
+                None => self.first_page(now, peer, partition, &asker, budget)?,
+            },
+        };
+        let Some((kind, parts)) = answered else {
+            let detail = format!("{} scans run here already: ask again later", limits::SCANS_MAX);
+            out.reply(reply_to, failure(ErrorCode::Overloaded, detail));
+            return Ok(());
+        };
+        let mut body = Vec::new();
+        parts.iter().for_each(|part| append_part(&mut body, part));
+        self.counters.sync_bytes_out += body.len() as u64;
+        out.reply_with(reply_to, Answer { epoch: m.epoch, partition: m.partition, kind }, body.into());
+        Ok(())
+    }
+
+    fn first_page(
+        &mut self,
+        now: Time,
+        asker: NodeId,
+        partition: PartitionId,
+        clock: &Clock,
+        budget: Budget,
+    ) -> Result<Option<(AnswerKind, Vec<Part>)>, EngineError> {
+        // A new scan of a partition replaces the same asker's old one.
+        self.source.scans.retain(|_, s| (s.asker, s.partition) != (asker, partition));
+        if self.source.len() >= limits::SCANS_MAX {
+            return Ok(None);
+        }
+        let scan = self.store.scan(partition)?;
+        let id = self.new_id();
+        self.source.scans.insert(id, Running { asker, partition, last_asked: now, scan });
+        self.next_page(now, asker, partition, &ScanAt { id, after: Bytes::new() }, clock, budget)
+    }
+
+    fn next_page(
+        &mut self,
+        now: Time,
+        asker: NodeId,
+        partition: PartitionId,
+        at: &ScanAt,
+        clock: &Clock,
+        budget: Budget,
+    ) -> Result<Option<(AnswerKind, Vec<Part>)>, EngineError> {
+        let Some(running) =
+            self.source.scans.get_mut(&at.id).filter(|s| (s.asker, s.partition) == (asker, partition))
+        else {
+            return Ok(Some((AnswerKind::Gone, Vec::new())));
+        };
+        running.last_asked = now;
+        let page = running.scan.page(clock, &at.after, budget)?;
+        // The last page is kept until it is idle or replaced: its answer may be lost on the way.
+        Ok(Some((AnswerKind::Page { id: at.id, after: page.after, done: page.done }, page.parts)))
+    }
+}

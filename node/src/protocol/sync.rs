@@ -1,0 +1,312 @@
+//! Owners compare clocks about once a second, and pull what they lack.
+//!
+//! A round with a peer: hashes of this node's synced clocks for the partitions that both own; back come the peer's clocks
+//! where they differ. Equal hashes cost 18 bytes a partition. What is missing twice in a row (once may be under way) is
+//! pulled: a delta, or a scan where the source's index no longer reaches back. A pull goes on answer by answer, and after
+//! an interruption where it stopped.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dynode_client::wire::{AnswerKind, Clocks, Digest, Digests, Message, Pull as PullRequest, ScanAt};
+use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::codec::{Part, decode_clock, decode_parts, encode_clock};
+use dynode_storage::{Clock, Engine, EngineError};
+
+use super::{Effects, Heard, Node, Observation, Operation, ReplyTo, Then, Time};
+use crate::limits;
+
+/// What a node knows of other owners' copies.
+#[derive(Default)]
+pub(super) struct SyncState {
+    /// The synced clocks that other owners told, under the present layout.
+    pub(super) heard: BTreeMap<(PartitionId, NodeId), Clock>,
+    /// What a peer told one round ago and this copy lacked then.
+    lacked: BTreeMap<(PartitionId, NodeId), Clock>,
+    /// The partitions that are being pulled.
+    pulling: BTreeMap<PartitionId, NodeId>,
+    /// Where an interrupted scan goes on.
+    scans: BTreeMap<PartitionId, (NodeId, ScanAt)>,
+    /// One-key pulls under way.
+    pub(super) repairs: usize,
+    /// Digest rounds answered so far.
+    rounds: u64,
+}
+
+/// A round of digests that waits for its answer.
+pub(super) struct DigestRound {
+    pub(super) peer: NodeId,
+    /// What was said, so that silence about a partition means "equal".
+    told: Vec<(PartitionId, Clock)>,
+}
+
+/// A pull that waits for its next answer.
+pub(super) struct Pull {
+    pub(super) source: NodeId,
+    partition: PartitionId,
+    /// The life of this copy when it asked: an answer to a former life promises nothing to this one.
+    life: u64,
+    scan: Option<ScanAt>,
+}
+
+impl SyncState {
+    /// Partitions that are being pulled now.
+    pub(super) fn pulling(&self) -> usize {
+        self.pulling.len()
+    }
+
+    /// Partitions in which this node knows that it lacks something.
+    pub(super) fn lacking(&self) -> usize {
+        let mut partitions: Vec<PartitionId> = self.lacked.keys().map(|(p, _)| *p).collect();
+        partitions.dedup();
+        partitions.len()
+    }
+
+    /// Rounds answered so far.
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds
+    }
+}
+
+impl<E: Engine> Node<E> {
+    /// A peer has come (back): compare clocks now, not in a second.
+    pub(super) fn greet(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
+        self.digest_round(now, peer, out)
+    }
+
+    /// Tells a peer the hashes of this node's synced clocks.
+    pub(super) fn digest_round(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
+        let layout = self.config.layout.clone();
+        let both: Vec<PartitionId> = layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
+        for chunk in both.chunks(limits::DIGESTS_MAX) {
+            let (mut told, mut digests) = (Vec::new(), Vec::new());
+            for partition in chunk {
+                let (clock, content) = match self.store.find(*partition)? {
+                    Some(copy) => (copy.told().clone(), copy.told_content()),
+                    None => (Clock::new(), 0),
+                };
+                digests.push(Digest { partition: partition.0, clock: clock.hash(), content });
+                told.push((*partition, clock));
+            }
+            let id = self.new_id();
+            out.send(peer, id, Digests { epoch: layout.epoch(), digests }, Bytes::new());
+            self.begin(id, Operation::Digests(DigestRound { peer, told }), now + limits::DIGEST_TIMEOUT);
+        }
+        Ok(())
+    }
+
+    /// A peer tells the hashes of its clocks: answer with this node's own where they differ.
+    pub(super) fn digests(
+        &mut self,
+        peer: NodeId,
+        reply_to: ReplyTo,
+        m: &Digests,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let epoch = self.config.layout.epoch();
+        let mut reply = Clocks { epoch, differing: Vec::new(), absent: Vec::new() };
+        let mut body = Vec::new();
+        for digest in &m.digests {
+            let partition = match self.agrees(peer, m.epoch, digest.partition, out) {
+                Ok(partition) => partition,
+                Err(refusal) => {
+                    out.reply(reply_to, refusal);
+                    return Ok(());
+                }
+            };
+            let Some(copy) = self.store.find(partition)? else {
+                if digest.clock != Clock::new().hash() {
+                    reply.absent.push(digest.partition);
+                }
+                continue;
+            };
+            let told = copy.told().clone();
+            if told.hash() != digest.clock {
+                let clock = encode_clock(&told);
+                reply.differing.push((digest.partition, clock.len() as u32));
+                body.extend_from_slice(&clock);
+            } else {
+                if copy.told_content() != digest.content {
+                    self.counters.content_differs += 1;
+                    out.observe(Observation::ContentDiffers { partition, peer });
+                }
+                self.sync.heard.insert((partition, peer), told);
+            }
+        }
+        out.reply_with(reply_to, reply, body.into());
+        Ok(())
+    }
+
+    pub(super) fn digests_heard(
+        &mut self,
+        round: &mut DigestRound,
+        heard: Heard,
+        out: &mut Effects,
+    ) -> Result<Then, EngineError> {
+        let (m, mut body) = match heard {
+            Heard::Answer(from, ..) if from != round.peer => return Ok(Then::Wait(None)),
+            Heard::Answer(_, Message::Clocks(m), body) if m.epoch == self.config.layout.epoch() => (m, body),
+            _ => return Ok(Then::Done),
+        };
+        let peer = round.peer;
+        let mut theirs: BTreeMap<PartitionId, Clock> = m.absent.iter().map(|p| (PartitionId(*p), Clock::new())).collect();
+        for (partition, len) in m.differing {
+            let len = len as usize;
+            let clock = (len <= body.len()).then(|| decode_clock(body.split_to(len)).ok()).flatten();
+            let Some(clock) = clock else {
+                out.observe(Observation::Unreadable { peer, detail: "a clock of its sync answer".into() });
+                return Ok(Then::Done);
+            };
+            theirs.insert(PartitionId(partition), clock);
+        }
+        self.sync.rounds += 1;
+        for (partition, told) in std::mem::take(&mut round.told) {
+            // Nothing said of a partition means that the peer's clock was equal to what it was told.
+            let clock = theirs.remove(&partition).unwrap_or(told);
+            self.hear(partition, peer, clock, out)?;
+        }
+        Ok(Then::Done)
+    }
+
+    /// Takes a peer's word of its synced clock.
+    fn hear(&mut self, partition: PartitionId, peer: NodeId, clock: Clock, out: &mut Effects) -> Result<(), EngineError> {
+        let copy = self.store.copy(partition)?;
+        let (actor, greatest) = (copy.actor(), clock.greatest(copy.actor()));
+        if copy.is_ahead(dynode_storage::Dot { actor, counter: greatest }) {
+            out.observe(Observation::NewLife { partition });
+            self.counters.lives_begun += 1;
+            self.store.begin_life(partition)?;
+        }
+        let at = (partition, peer);
+        let mine = self.store.copy(partition)?.clock();
+        let missed_before = self.sync.lacked.get(&at).is_some_and(|before| !mine.covers(before));
+        match mine.covers(&clock) {
+            true => self.sync.lacked.remove(&at),
+            false => self.sync.lacked.insert(at, clock.clone()),
+        };
+        self.sync.heard.insert(at, clock);
+        if missed_before {
+            self.begin_pull(partition, peer, out)?;
+        }
+        Ok(())
+    }
+
+    fn begin_pull(&mut self, partition: PartitionId, source: NodeId, out: &mut Effects) -> Result<(), EngineError> {
+        if self.sync.pulling.contains_key(&partition) || self.sync.pulling() >= limits::PULLS_MAX || !self.is_up(source) {
+            return Ok(());
+        }
+        let scan = match self.sync.scans.get(&partition) {
+            Some((from, at)) if *from == source => Some(at.clone()),
+            _ => None,
+        };
+        let life = self.store.copy(partition)?.actor().life;
+        self.sync.pulling.insert(partition, source);
+        self.counters.pulls += 1;
+        let id = self.new_id();
+        let pull = Pull { source, partition, life, scan };
+        self.ask(id, &pull, out)?;
+        let alarm = self.housekeeping.now() + limits::PULL_TIMEOUT;
+        self.begin(id, Operation::Pull(pull), alarm);
+        Ok(())
+    }
+
+    fn ask(&mut self, id: u64, pull: &Pull, out: &mut Effects) -> Result<(), EngineError> {
+        let clock = encode_clock(self.store.copy(pull.partition)?.clock());
+        let message = PullRequest {
+            epoch: self.config.layout.epoch(),
+            partition: pull.partition.0,
+            only: Bytes::new(),
+            scan: pull.scan.clone(),
+            budget: limits::ANSWER_BYTES as u32,
+        };
+        out.send(pull.source, id, message, clock.into());
+        Ok(())
+    }
+
+    pub(super) fn pull_heard(
+        &mut self,
+        now: Time,
+        id: u64,
+        pull: &mut Pull,
+        heard: Heard,
+        out: &mut Effects,
+    ) -> Result<Then, EngineError> {
+        let goes_on = match heard {
+            Heard::Answer(from, ..) | Heard::Lost(from) if from != pull.source => return Ok(Then::Wait(None)),
+            Heard::Answer(_, Message::Answer(m), body) if self.store.copy(pull.partition)?.actor().life == pull.life => {
+                self.counters.sync_bytes_in += body.len() as u64;
+                match decode_parts(body) {
+                    Ok(parts) => self.take_answer(pull, m.kind, parts, out)?,
+                    Err(why) => {
+                        out.observe(Observation::Unreadable { peer: pull.source, detail: why.to_string() });
+                        false
+                    }
+                }
+            }
+            _ => false,
+        };
+        if goes_on {
+            self.ask(id, pull, out)?;
+            return Ok(Then::Wait(Some(now + limits::PULL_TIMEOUT)));
+        }
+        self.sync.pulling.remove(&pull.partition);
+        Ok(Then::Done)
+    }
+
+    /// Takes an answer in; true if there is more to ask for.
+    fn take_answer(
+        &mut self,
+        pull: &mut Pull,
+        kind: AnswerKind,
+        parts: Vec<Part>,
+        out: &mut Effects,
+    ) -> Result<bool, EngineError> {
+        let partition = pull.partition;
+        let claimed = parts.iter().any(|p| matches!(p, Part::Claim(_)));
+        let (absorbed, more) = match kind {
+            AnswerKind::Gone => {
+                self.sync.scans.remove(&partition);
+                return Ok(pull.scan.take().is_some()); // without the scan, from the start
+            }
+            AnswerKind::Delta { more } => {
+                if claimed {
+                    return Ok(false); // a delta has no claim: a peer's bug, and nothing to build on
+                }
+                let entries = parts.into_iter().filter_map(Part::into_entry).collect();
+                (self.store.absorb_delta(partition, entries)?, more)
+            }
+            AnswerKind::Page { id, after, done } => {
+                let before = pull.scan.as_ref().map_or_else(Bytes::new, |at| at.after.clone());
+                if pull.scan.is_none() {
+                    self.counters.scans += 1;
+                    out.observe(Observation::ScanBegan { partition, source: pull.source });
+                }
+                let absorbed = self.store.absorb_page(partition, &before, &after, done, parts)?;
+                if done {
+                    pull.scan = None;
+                    self.sync.scans.remove(&partition);
+                    out.observe(Observation::ScanEnded { partition, source: pull.source });
+                } else {
+                    let at = ScanAt { id, after };
+                    self.sync.scans.insert(partition, (pull.source, at.clone()));
+                    pull.scan = Some(at);
+                }
+                // The delta that follows a scan brings what was written meanwhile.
+                (absorbed, true)
+            }
+        };
+        let Ok(absorbed) = absorbed else {
+            // The source took this copy for one that contains more than it does: begin anew with the next round.
+            self.sync.scans.remove(&partition);
+            return Ok(false);
+        };
+        self.counters.sync_entries_in += absorbed.entries as u64;
+        self.counters.sync_dots_in += absorbed.dots as u64;
+        if absorbed.entries > 0 && absorbed.dots == 0 && !claimed && more {
+            out.observe(Observation::NoProgress { partition, peer: pull.source });
+            self.counters.no_progress += 1;
+            return Ok(false);
+        }
+        Ok(more)
+    }
+}

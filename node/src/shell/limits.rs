@@ -1,0 +1,31 @@
+//! The shell's bounds. (The decisions' own bounds stand in `crate::limits`.)
+
+use std::time::Duration;
+
+/// What is read from a socket at a time: some hundred small requests, or a part of a large one.
+pub(super) const READ_BYTES: usize = 64 << 10;
+
+/// Frames taken from one connection in a turn, so that no connection makes the others wait for long.
+pub(super) const FRAMES_A_TURN: usize = 256;
+
+/// A connection whose answers are not read is not read from either: at most this much waits for it, and one answer more.
+pub(super) const OUT_BYTES_PAUSE: usize = 1 << 20;
+
+/// What waits for a peer that reads slowly; beyond it a request is given back as not sent.
+pub(super) const PEER_OUT_BYTES_MAX: usize = 64 << 20;
+
+/// Connections accepted at once.
+pub(super) const CONNECTIONS_MAX: usize = 10_000;
+
+/// Strangers have so long to say who they are.
+pub(super) const GREETING_TIME: Duration = Duration::from_secs(5);
+
+/// The first wait before a peer is called again; doubles up to the second.
+pub(super) const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+pub(super) const RECONNECT_MOST: Duration = Duration::from_secs(1);
+
+/// A stopping node gives operations under way so long.
+pub(super) const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// Turns without a pause, after which the runtime looks for new readiness of sockets.
+pub(super) const TURNS_WITHOUT_PAUSE: usize = 4;

@@ -1,0 +1,405 @@
+//! The shell: one loop on one thread that runs the decisions on sockets, timers and a disk.
+//!
+//! A *turn*: read what has come on all connections, let [`Node::handle`] decide all of it, commit one batch (one
+//! fdatasync under `group`), and only then let answers and messages out, gathered to one write a connection. While a
+//! commit is under way requests pile up in the sockets and make the next turn larger: group commit falls out of the loop.
+//! There is no task, lock or channel a message.
+
+mod connection;
+pub mod data;
+mod limits;
+mod peers;
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use dynode_client::wire::{ErrorCode, Frame, Message, Role as Greeting, Welcome, handshake};
+use dynode_ring::NodeId;
+use dynode_storage::{Engine, EngineError};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep};
+use tracing::{debug, error, info, warn};
+
+use self::connection::{Connection, Over, Role};
+use self::peers::{Called, Link, Peer};
+use crate::protocol::{Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time, failure};
+
+/// What the shell needs beside the node.
+pub struct Setup {
+    /// The cluster's id.
+    pub cluster: [u8; 16],
+    /// The cluster's secret.
+    pub secret: Vec<u8>,
+    /// This node's name.
+    pub name: String,
+    /// Where clients and peers connect.
+    pub listener: TcpListener,
+}
+
+/// Runs a node until `shutdown` resolves, then lets it finish what is under way, and gives it back.
+///
+/// # Errors
+///
+/// The disk failed or is damaged: nothing of the last turn was said.
+pub async fn run<E: Engine>(
+    node: Node<E>,
+    setup: Setup,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Node<E>, EngineError> {
+    let mut shell = Shell::new(node, setup);
+    // The loop reads every socket in every turn and yields by itself; tokio's own budget would only interrupt it.
+    tokio::task::unconstrained(shell.run(shutdown)).await?;
+    Ok(shell.node)
+}
+
+/// The proof that a peer knows the cluster's secret.
+pub fn peer_token(secret: &[u8], cluster: &[u8; 16], node: NodeId) -> [u8; 16] {
+    let key = blake3::derive_key("dynode 2026 peer token v1", secret);
+    let mut hasher = blake3::Hasher::new_keyed(&key);
+    hasher.update(cluster);
+    hasher.update(&node.0.to_le_bytes());
+    let mut token = [0; 16];
+    hasher.finalize_xof().fill(&mut token);
+    token
+}
+
+struct Shell<E: Engine> {
+    node: Node<E>,
+    setup: Setup,
+    origin: Instant,
+    connections: BTreeMap<u64, Connection>,
+    strangers: BTreeMap<u64, Instant>,
+    next_connection: u64,
+    peers: BTreeMap<NodeId, Peer>,
+    calls: JoinSet<(NodeId, Result<Called, String>)>,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Instant,
+    events: Vec<Event>,
+    effects: Effects,
+    stopping: Option<Instant>,
+}
+
+impl<E: Engine> Shell<E> {
+    fn new(node: Node<E>, setup: Setup) -> Shell<E> {
+        let origin = Instant::now();
+        let others = node.layout().members().iter().filter(|m| m.id != node.id());
+        let peers = others.map(|m| (m.id, Peer::new(m.clone()))).collect();
+        Shell {
+            node,
+            setup,
+            origin,
+            connections: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            next_connection: 1,
+            peers,
+            calls: JoinSet::new(),
+            timer: Box::pin(tokio::time::sleep_until(origin)),
+            timer_at: origin,
+            events: Vec::new(),
+            effects: Effects::new(),
+            stopping: None,
+        }
+    }
+
+    async fn run(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), EngineError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut turns = 0;
+        loop {
+            if self.stopping.is_none() {
+                let asked = poll_fn(|cx| Poll::Ready(shutdown.as_mut().poll(cx).is_ready())).await;
+                if asked {
+                    self.stop();
+                }
+            } else if self.is_finished() {
+                return Ok(());
+            }
+            let gather = poll_fn(|cx| match (self.gather(cx), self.stopping) {
+                (Poll::Pending, None) if shutdown.as_mut().poll(cx).is_ready() => {
+                    self.stop();
+                    Poll::Ready(())
+                }
+                (poll, _) => poll,
+            });
+            gather.await;
+            self.turn()?;
+            turns += 1;
+            if turns % limits::TURNS_WITHOUT_PAUSE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        info!("stopping: answering what is under way");
+        self.stopping = Some(Instant::now());
+        self.node.drain();
+    }
+
+    fn is_finished(&self) -> bool {
+        let over = self.stopping.is_some_and(|since| since.elapsed() > limits::DRAIN_TIME);
+        over || (self.node.is_idle() && self.connections.values().all(|c| c.waiting() == 0))
+    }
+
+    /// Decides on all that was gathered, commits, and lets the effects out.
+    fn turn(&mut self) -> Result<(), EngineError> {
+        let now = self.now();
+        for event in self.events.drain(..) {
+            self.node.handle(now, event, &mut self.effects)?;
+        }
+        self.node.end_turn()?;
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain() {
+            self.perform(effect);
+        }
+        self.effects = effects;
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply { to, message, body } => {
+                let Some(connection) = self.connections.get_mut(&to.connection) else {
+                    return; // the asker has gone
+                };
+                if let Err(e) = connection.push(to.request, &message, &body) {
+                    let refusal = failure(ErrorCode::Internal, format!("the answer does not fit a frame: {e}"));
+                    let _ = connection.push(to.request, &refusal.into(), &Bytes::new());
+                }
+            }
+            Effect::Send { to, request, message, body } => {
+                let number = match self.peers.get(&to).map(|p| &p.state) {
+                    Some(Link::Up(number)) => Some(*number),
+                    _ => None,
+                };
+                let sent = number.and_then(|n| self.connections.get_mut(&n)).is_some_and(|connection| {
+                    connection.waiting() < limits::PEER_OUT_BYTES_MAX && connection.push(request, &message, &body).is_ok()
+                });
+                if !sent {
+                    self.events.push(Event::Unsent { to, request });
+                }
+            }
+            Effect::Observe(what) => observe(&what),
+        }
+    }
+
+    /// Reads and writes all connections; ready when there is something to decide.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.accept(cx);
+        self.call_peers(cx);
+        self.poll_connections(cx);
+        self.drop_silent_strangers();
+        if self.poll_timer(cx).is_ready() {
+            self.events.push(Event::Tick);
+        }
+        let more = self.stopping.is_some_and(|_| self.is_finished()) || self.connections.values().any(Connection::has_more);
+        if self.events.is_empty() && !more { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn poll_connections(&mut self, cx: &mut Context<'_>) {
+        let mut over = Vec::new();
+        let events = &mut self.events;
+        let (setup, node, strangers) = (&self.setup, &self.node, &mut self.strangers);
+        for (number, connection) in &mut self.connections {
+            let number = *number;
+            let done = connection.poll_flush(cx).and_then(|()| {
+                connection.poll_frames(cx, limits::FRAMES_A_TURN, |connection, frame| {
+                    if connection.role == Role::Stranger {
+                        strangers.remove(&number);
+                        welcome(setup, node, connection, frame);
+                    } else {
+                        events.push(event(number, connection.role, frame));
+                    }
+                })
+            });
+            // What the greeting queued should not wait for the next wake-up.
+            let done = done.and_then(|()| if connection.waiting() > 0 { connection.poll_flush(cx) } else { Ok(()) });
+            if let Err(why) = done {
+                over.push((number, why));
+            }
+        }
+        for (number, why) in over {
+            self.close(number, &why);
+        }
+    }
+
+    fn close(&mut self, number: u64, why: &Over) {
+        let Some(connection) = self.connections.remove(&number) else { return };
+        self.strangers.remove(&number);
+        if let Over::Wire(e) = why {
+            warn!(peer = %connection.addr, "connection closed: {e}");
+        } else {
+            debug!(peer = %connection.addr, "connection over: {why}");
+        }
+        if let Role::PeerOut(node) = connection.role {
+            if let Some(peer) = self.peers.get_mut(&node) {
+                info!(peer = %peer.member.name, "connection lost: {why}");
+                peer.call_later();
+            }
+            self.events.push(Event::Down(node));
+        }
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>) {
+        while self.stopping.is_none() && self.connections.len() < limits::CONNECTIONS_MAX {
+            match self.setup.listener.poll_accept(cx) {
+                Poll::Ready(Ok((stream, addr))) => {
+                    let number = self.add(Connection::new(stream, addr, Role::Stranger, BytesMut::new()));
+                    self.strangers.insert(number, Instant::now() + limits::GREETING_TIME);
+                }
+                Poll::Ready(Err(e)) => {
+                    warn!("a connection could not be accepted: {e}");
+                    return;
+                }
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn add(&mut self, connection: Connection) -> u64 {
+        let number = self.next_connection;
+        self.next_connection += 1;
+        self.connections.insert(number, connection);
+        number
+    }
+
+    fn call_peers(&mut self, cx: &mut Context<'_>) {
+        let now = Instant::now();
+        let (cluster, own) = (self.setup.cluster, self.node.id());
+        for peer in self.peers.values_mut() {
+            if matches!(peer.state, Link::Waiting(at) if at <= now) && self.stopping.is_none() {
+                peer.state = Link::Calling;
+                let token = peer_token(&self.setup.secret, &cluster, own);
+                self.calls.spawn(peers::call(peer.member.clone(), own, cluster, token));
+            }
+        }
+        while let Poll::Ready(Some(Ok((node, result)))) = self.calls.poll_join_next(cx) {
+            let called = result.and_then(|c| c.stream.peer_addr().map(|addr| (c, addr)).map_err(|e| e.to_string()));
+            match called {
+                Ok((Called { stream, rest }, addr)) => {
+                    let number = self.add(Connection::new(stream, addr, Role::PeerOut(node), rest));
+                    if let Some(peer) = self.peers.get_mut(&node) {
+                        info!(peer = %peer.member.name, %addr, "connected");
+                        peer.stands(number);
+                    }
+                    self.events.push(Event::Up(node));
+                }
+                Err(why) => {
+                    if let Some(peer) = self.peers.get_mut(&node) {
+                        debug!(peer = %peer.member.name, addr = %peer.member.addr, "not reached: {why}");
+                        peer.call_later();
+                    }
+                }
+            }
+        }
+    }
+
+    fn drop_silent_strangers(&mut self) {
+        let now = Instant::now();
+        let silent: Vec<u64> = self.strangers.iter().filter(|(_, until)| **until < now).map(|(n, _)| *n).collect();
+        for number in silent {
+            self.close(number, &Over::Closed);
+        }
+    }
+
+    /// One timer for all: the node's next alarm, the next call, a stranger's last moment, the end of draining.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let node_wakes = self.origin + std::time::Duration::from_micros(self.node.next_wake().0);
+        let mut next = node_wakes;
+        for peer in self.peers.values() {
+            if let Link::Waiting(at) = peer.state {
+                next = next.min(at);
+            }
+        }
+        next = self.strangers.values().fold(next, |next, until| next.min(*until));
+        if let Some(since) = self.stopping {
+            next = next.min(since + limits::DRAIN_TIME);
+        }
+        let now = Instant::now();
+        if node_wakes <= now {
+            return Poll::Ready(());
+        }
+        // Never for a moment that has passed: what it meant was looked at above.
+        next = next.max(now + std::time::Duration::from_millis(1));
+        if next != self.timer_at {
+            self.timer_at = next;
+            self.timer.as_mut().reset(next);
+        }
+        if self.timer.as_mut().poll(cx).is_ready() {
+            self.timer_at = self.origin;
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn now(&self) -> Time {
+        Time(self.origin.elapsed().as_micros() as u64)
+    }
+}
+
+/// Decides on a stranger's first frame.
+fn welcome<E: Engine>(setup: &Setup, node: &Node<E>, connection: &mut Connection, frame: Frame) {
+    let refusal = match frame.message {
+        Message::Hello(hello) => match handshake::accept(&hello, setup.cluster) {
+            Ok(version) => match role_of(setup, node, &hello.role) {
+                Ok(role) => {
+                    let welcome =
+                        Welcome { version, cluster: setup.cluster, node: node.id().0, name: setup.name.clone() };
+                    connection.accept(role);
+                    let _ = connection.push(frame.request, &welcome.into(), &Bytes::new());
+                    return;
+                }
+                Err(detail) => failure(ErrorCode::Refused, detail),
+            },
+            Err(refusal) => refusal,
+        },
+        other => failure(ErrorCode::Refused, format!("a connection begins with Hello, not {}", other.name())),
+    };
+    warn!(peer = %connection.addr, "refused: {}", refusal.detail);
+    let _ = connection.push(frame.request, &refusal.into(), &Bytes::new());
+    connection.close_after_writing();
+}
+
+fn role_of<E: Engine>(setup: &Setup, node: &Node<E>, role: &Greeting) -> Result<Role, String> {
+    match role {
+        Greeting::Client => Ok(Role::Client),
+        Greeting::Peer { node: id, token } => {
+            let id = NodeId(*id);
+            if peer_token(&setup.secret, &setup.cluster, id) != *token {
+                return Err("the caller does not know the cluster's secret".into());
+            }
+            match node.layout().member(id) {
+                Some(_) if id != node.id() => Ok(Role::PeerIn(id)),
+                Some(_) => Err("the caller says that it is this very node: two nodes of one name?".into()),
+                None => Err(format!("node {id} is not a member of this cluster")),
+            }
+        }
+    }
+}
+
+fn event(connection: u64, role: Role, frame: Frame) -> Event {
+    let Frame { request, message, body } = frame;
+    let reply_to = ReplyTo { connection, request };
+    match role {
+        Role::PeerOut(from) => Event::Response { from, request, message, body },
+        Role::PeerIn(node) => Event::Request { from: Origin::Peer(node), reply_to, message, body },
+        Role::Client | Role::Stranger => Event::Request { from: Origin::Client, reply_to, message, body },
+    }
+}
+
+fn observe(what: &Observation) {
+    match what {
+        Observation::ContentDiffers { partition, peer } => {
+            error!(%partition, %peer, "equal clocks, different content: one of the two copies is damaged");
+        }
+        Observation::NoProgress { partition, peer } => error!(%partition, %peer, "a sync brings nothing new: a bug"),
+        Observation::NewLife { partition } => warn!(%partition, "peers know more of this copy: it begins a new life"),
+        Observation::OtherLayout { peer, theirs } => warn!(%peer, theirs, "a peer goes by another layout"),
+        Observation::Unreadable { peer, detail } => warn!(%peer, "a peer's message cannot be read: {detail}"),
+        Observation::ScanBegan { partition, source } => info!(%partition, %source, "scan began"),
+        Observation::ScanEnded { partition, source } => info!(%partition, %source, "scan ended"),
+    }
+}
