@@ -1,6 +1,7 @@
 //! The figures of the ring: each promise, the worst that was measured, and its bound. Fails if one is not kept.
 //!
-//! `cargo bench -p dynode-ring --bench figures`, about a minute. As a test target (`cargo test --benches`) it does nothing.
+//! `cargo bench -p dynode-ring --bench figures`, about a minute. As a test target (`cargo test --benches`) it does
+//! nothing.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -159,7 +160,7 @@ fn lookup_time(table: &mut Table) {
             table.row(&format!("a preference list, {zones} zones, {down} of 1000 nodes down"), ns, 100.0, "ns");
         }
         // Only partitions that lack an owner, the nodes of a whole zone being away: no stand-in has a zone of its own.
-        let zone_away = |node: NodeId| node.0 as usize % zones != 0;
+        let zone_away = |node: NodeId| !(node.0 as usize).is_multiple_of(zones);
         let lacking: Vec<PartitionId> =
             layout.partition_ids().filter(|&p| layout.owners(p).iter().any(|&node| !zone_away(node))).collect();
         let ns = median_ns(|| {

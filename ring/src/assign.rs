@@ -4,14 +4,15 @@
 //! 1. a partition has `width` = min(replicas, members) owners, no two on one node;
 //! 2. they are in min(width, zones) zones: with as many zones as owners or more, at most one owner in a zone
 //!    ([`ZoneRule::Spread`]); with fewer, at least one in every zone ([`ZoneRule::Cover`]);
-//! 3. every node holds within one partition of its share ([`targets`] says what that is, and why it is always possible);
+//! 3. every node holds within one partition of its share ([`targets`] says what that is, and why it is always
+//!    possible);
 //! 4. no more copies are new than that needs.
 //!
-//! It is a minimum-cost flow, partitions -> zones -> nodes, where a copy that stays costs 0 and a new one costs 1. Garage
-//! plans its layouts by flows as well (*Garage, an optimal layout algorithm*, 2022: a maximum flow, then cycles of
-//! negative cost). Here the old table, with its gaps filled greedily ([`seed`]), is a flow of minimum cost for nodes without
-//! bounds; successive shortest paths then settle the bounds ([`flow`]) and leave prices behind, from which [`bound`]
-//! proves that no table is cheaper. Last, [`order`] decides who comes first in each partition.
+//! It is a minimum-cost flow, partitions -> zones -> nodes, where a copy that stays costs 0 and a new one costs 1.
+//! Garage plans its layouts by flows as well (*Garage, an optimal layout algorithm*, 2022: a maximum flow, then cycles
+//! of negative cost). Here the old table, with its gaps filled greedily ([`seed`]), is a flow of minimum cost for nodes
+//! without bounds; successive shortest paths then settle the bounds ([`flow`]) and leave prices behind, from which
+//! [`bound`] proves that no table is cheaper. Last, [`order`] decides who comes first in each partition.
 
 pub(crate) mod bound;
 mod flow;
@@ -29,8 +30,8 @@ use crate::Member;
 /// No node: a former owner that is no member any more.
 pub(crate) const NONE: u16 = u16::MAX;
 
-/// Which sets of nodes may own a partition, beside being `width` different ones. Either way the sets are the bases of a matroid,
-/// which is why exchanging one node at a time finds the best.
+/// Which sets of nodes may own a partition, beside being `width` different ones. Either way the sets are the bases of a
+/// matroid, which is why exchanging one node at a time finds the best.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ZoneRule {
     /// At least as many zones as owners: at most one owner in a zone.

@@ -39,6 +39,8 @@
 //! # Ok::<(), dynode_ring::LayoutError>(())
 //! ```
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod assign;
 pub mod error;
 pub mod layout;
@@ -58,12 +60,12 @@ pub use token::{PartitionId, Token};
 /// The most partitions that a layout may have: a partition's id has 16 bits.
 pub const PARTITIONS_MAX: u32 = 1 << 16;
 
-/// The most owners that a partition may have. Every owner takes part in every write, and quorums of more than seven gain
-/// nothing that seven do not; it keeps a [`PreferenceList`] in two cache lines.
+/// The most owners that a partition may have. Every owner takes part in every write, so that more copies than this
+/// cost more than they protect; it keeps a [`PreferenceList`] at little more than two cache lines.
 pub const REPLICAS_MAX: u8 = 8;
 
-/// The most members that a layout may have. Planning looks at every pair of a partition and a member, so this bounds its
-/// time (seconds) and the size of a layout on the wire.
+/// The most members that a layout may have. Planning looks at every pair of a partition and a member, so this bounds
+/// its time (seconds) and the size of a layout on the wire.
 pub const MEMBERS_MAX: usize = 4096;
 
 /// The most bytes that a member's name, address or zone may have: a host name has at most 253.

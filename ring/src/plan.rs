@@ -20,8 +20,9 @@ pub struct Plan {
     pub layout: Layout,
     /// What moves, as [`Layout::diff`] lists it.
     pub moves: Vec<Move>,
-    /// The copies that must be made at least in *any* layout of these members that keeps the rules: at most one owner of a
-    /// partition on a node, min(replicas, zones) zones for every partition, every node within one partition of its share.
+    /// The copies that must be made at least in *any* layout of these members that keeps the rules: at most one owner
+    /// of a partition on a node, min(replicas, zones) zones for every partition, every node within one partition of its
+    /// share.
     pub least: u64,
 }
 
@@ -33,8 +34,8 @@ impl Plan {
 }
 
 impl Layout {
-    /// The next layout, as [`Layout::next`] makes it, with its moves and the proof that there is none with fewer: a lower
-    /// bound that is computed from the prices of the search but not with the search (see `assign::bound`).
+    /// The next layout, as [`Layout::next`] makes it, with its moves and the proof that there is none with fewer: a
+    /// lower bound that is computed from the prices of the search but not with the search (see `assign::bound`).
     ///
     /// # Errors
     /// As [`Layout::next`].
@@ -51,9 +52,9 @@ impl Layout {
 
     /// What changes in the table from this layout to another, by partition; a change of the order of owners is none.
     ///
-    /// In each partition the first owner that goes is paired with the first that comes, and so on. Which copy the new one is
-    /// made from is another question: any owner's will do. Of layouts with different numbers of partitions (which are of
-    /// different clusters) everything comes and goes.
+    /// In each partition the first owner that goes is paired with the first that comes, and so on. Which copy the new
+    /// one is made from is another question: any owner's will do. Of layouts with different numbers of partitions
+    /// (which are of different clusters) everything comes and goes.
     pub fn diff(&self, to: &Layout) -> Vec<Move> {
         let same = self.partitions() == to.partitions();
         let mut moves = Vec::new();

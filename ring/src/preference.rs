@@ -4,16 +4,16 @@ use crate::{Layout, NodeId, PartitionId, REPLICAS_MAX, mix::mix};
 
 const OWNERS_MAX: usize = REPLICAS_MAX as usize;
 
-/// How many further partitions' owners are looked at for stand-ins before all members are: enough to find a live node of
-/// a zone that has a third of them, all but always; and a bound for the time of a list.
+/// How many further partitions' owners are looked at for stand-ins before all members are: enough to find a live node
+/// of a zone that has a third of them, all but always; and a bound for the time of a list.
 const WALK_PARTITIONS: usize = 8;
 
-/// After so many dead nodes in the zones that are preferred, those zones are taken to be down as a whole. A wrong guess costs a
-/// stand-in in a zone that has an owner already; two hold a list under 100 ns when a zone is down.
+/// After so many dead nodes in the zones that are preferred, those zones are taken to be down as a whole. A wrong guess
+/// costs a stand-in in a zone that has an owner already; two hold a list under 100 ns when a zone is down.
 const DEAD_MAX: u32 = 2;
 
-/// A partition's owners, reachable or not, then reachable stand-ins, as many as owners are not reachable (or fewer, where
-/// there are no more). Made by [`Layout::preference_list`]; holds everything inline.
+/// A partition's owners, reachable or not, then reachable stand-ins, as many as owners are not reachable (or fewer,
+/// where there are no more). Made by [`Layout::preference_list`]; holds everything inline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PreferenceList {
     owners: [NodeId; OWNERS_MAX],
@@ -48,13 +48,14 @@ impl PreferenceList {
 }
 
 impl Layout {
-    /// The preference list of a partition, for given liveness. Allocates nothing; takes some tens of nanoseconds beside the calls
-    /// of `live`, which is asked about every owner, and about further nodes only when an owner is not live.
+    /// The preference list of a partition, for given liveness. Allocates nothing; takes less than 100 ns beside the
+    /// calls of `live`, which is asked about every owner, and about further nodes only when an owner is not live.
     ///
-    /// Stand-ins come from a walk over other partitions, each partition's in an order of its own, so that what a dead node
-    /// held is spread over all others by their weights (Dynamo, section 4.6, walks the ring in one order). A node in a
-    /// zone without a live owner or an earlier stand-in is preferred. In the end all members are tried, so that a live node
-    /// that is no owner is always found.
+    /// Stand-ins come from a walk over other partitions, each partition's in an order of its own, so that what a dead
+    /// node held is spread over all others by their weights (Dynamo, section 4.6, walks the ring in one order). A node
+    /// in a zone without a live owner or an earlier stand-in is preferred. In the end all members are tried, so that a
+    /// live node that is no owner is always found; when nearly all nodes are dead, that takes a nanosecond or two for
+    /// each.
     ///
     /// A partition that does not exist has an empty list.
     #[inline]

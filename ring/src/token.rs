@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 /// hashed piecewise, with the same result.
 const BUFFER_BYTES: usize = 128;
 
-/// The place of a key in the token space: XXH3 (64 bits, seed 0) of the bucket's length as four bytes little-endian, the
-/// bucket, and the key. The length keeps `("ab", "c")` and `("a", "bc")` apart.
+/// The place of a key in the token space: XXH3 (64 bits, seed 0) of the bucket's length as four bytes little-endian,
+/// the bucket, and the key. The length keeps `("ab", "c")` and `("a", "bc")` apart.
 ///
 /// The function is part of the storage and wire formats and never changes. It does not resist an adversary: somebody
 /// who picks keys can put them all into one partition.
@@ -40,8 +40,8 @@ impl Token {
         }
     }
 
-    /// The partition that the token falls into: the token's first log2(`partitions`) bits, as `partitions` equal ranges of
-    /// the token space are numbered from 0. `partitions` is a power of two from 1 to 65,536.
+    /// The partition that the token falls into: the token's first log2(`partitions`) bits, as `partitions` equal ranges
+    /// of the token space are numbered from 0. `partitions` is a power of two from 1 to 65,536.
     #[inline]
     pub fn partition(self, partitions: u32) -> PartitionId {
         PartitionId(((u128::from(self.0) * u128::from(partitions)) >> 64) as u16)

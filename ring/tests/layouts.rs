@@ -30,10 +30,13 @@ proptest! {
 
     #[test]
     fn every_layout_keeps_the_rules(
-        q in 0_u32..=9, replicas in 1_u8..=8, before in some_members(30), after in some_members(30), both in some_members(20),
+        q in 0_u32..=9, replicas in 1_u8..=8,
+        before in some_members(30), after in some_members(30), both in some_members(20),
     ) {
         let with = |mut members: Vec<Member>| {
-            members.extend(both.iter().filter(|m| !members.iter().any(|other| other.id == m.id)).cloned().collect::<Vec<_>>());
+            let is_new = |m: &&Member| !members.iter().any(|other| other.id == m.id);
+            let others: Vec<_> = both.iter().filter(is_new).cloned().collect();
+            members.extend(others);
             members
         };
         let first = Layout::first(1 << q, replicas, with(before)).map_err(fail)?;
@@ -91,7 +94,8 @@ proptest! {
             prop_assert_eq!(new.member_named(&member.name), Some(member));
         }
         for p in new.partition_ids() {
-            let by_index: Vec<NodeId> = new.owner_indexes(p).map(|index| new.members()[usize::from(index)].id).collect();
+            let id = |index: u16| new.members()[usize::from(index)].id;
+            let by_index: Vec<NodeId> = new.owner_indexes(p).map(id).collect();
             prop_assert_eq!(by_index, new.owners(p));
         }
         // The moves lead from the old table to the new one.

@@ -54,7 +54,8 @@ proptest! {
             nodes
         };
         let owners = (0..1 << q).map(|_| deal()).collect();
-        let old = Layout::from_parts(7, replicas, before, owners).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let old = Layout::from_parts(7, replicas, before, owners);
+        let old = old.map_err(|error| TestCaseError::fail(error.to_string()))?;
         check(&old, after)?;
     }
 }

@@ -12,7 +12,8 @@ proptest! {
     /// All owners in order, and one live node for each that is down, as long as there are live nodes.
     #[test]
     fn lists_are_complete(
-        q in 0_u32..7, replicas in 1_u8..=8, nodes in 1_u64..40, zones in 1_usize..6, down_percent in 0_usize..=100, seed: u64,
+        q in 0_u32..7, replicas in 1_u8..=8, nodes in 1_u64..40, zones in 1_usize..6,
+        down_percent in 0_usize..=100, seed: u64,
     ) {
         let mut random = Random(seed);
         let layout = Layout::first(1 << q, replicas, members(nodes, zones, true, &mut random))

@@ -1,5 +1,5 @@
-//! Rings as tables of text: what a plan looks like. A row is a member, a column a partition; the number is the place in the
-//! partition's order, `+` marks a copy that is new, `-` one that went.
+//! Rings as tables of text: what a plan looks like. A row is a member, a column a partition; the number is the place in
+//! the partition's order, `+` marks a copy that is new, `-` one that went.
 
 mod common;
 

@@ -30,7 +30,9 @@ proptest! {
 
     /// From the buffer or piecewise, it is one function: of the length, the bucket and the key.
     #[test]
-    fn a_token_is_the_hash_of_length_bucket_and_key(bucket: Vec<u8>, key in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn a_token_is_the_hash_of_length_bucket_and_key(
+        bucket: Vec<u8>, key in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let mut whole = (bucket.len() as u32).to_le_bytes().to_vec();
         whole.extend(&bucket);
         whole.extend(&key);

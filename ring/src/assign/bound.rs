@@ -3,12 +3,12 @@
 //! Weak duality. Give every place on a node a price. For any assignment that keeps the rules,
 //!
 //! ```text
-//! new copies =  Σ over partitions of (cost + price of its owners)  -  Σ over nodes of price * copies held
-//!            >= Σ over partitions of the cheapest valid set        -  Σ over nodes of the most price * h, h within limits
+//! new copies  = Σ over partitions of (cost + prices of its owners) - Σ over nodes of price * copies held
+//!            >= Σ over partitions of the cheapest valid set         - Σ over nodes of max(price * h), h within limits
 //! ```
 //!
-//! and the right side does not depend on the assignment. So it holds for *every* price list, whoever made it: an error in the search
-//! can make the bound weak, but never wrong. The prices of a minimum-cost flow make both sides equal.
+//! and the right side does not depend on the assignment. So it holds for *every* price list, whoever made it: an error
+//! in the search can make the bound weak, but never wrong. The prices of a minimum-cost flow make both sides equal.
 
 use super::{Problem, ZoneRule};
 

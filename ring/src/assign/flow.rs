@@ -1,14 +1,14 @@
 //! Minimum-cost repair: brings every node within its limits with the fewest new copies.
 //!
-//! The state is a flow: the owners of each partition, and for each node how many of its copies *count*, a number within its
-//! limits. A node with more copies than count has an excess, one with fewer a deficit; the *pool* is the sink of the flow, and
-//! has the difference to the copies there are. Every vertex has a price. At all times every partition's owners are the
-//! cheapest set at cost plus prices; it starts with all prices 0 and [`super::seed`].
+//! The state is a flow: the owners of each partition, and for each node how many of its copies *count*, a number within
+//! its limits. A node with more copies than count has an excess, one with fewer a deficit; the *pool* is the sink of
+//! the flow, and has the difference to the copies there are. Every vertex has a price. At all times every partition's
+//! owners are the cheapest set at cost plus prices; it starts with all prices 0 and [`super::seed`].
 //!
-//! A *hop* takes a partition from one node and gives it to another. Excess is moved to a deficit along a shortest path of *tight*
-//! hops, which cost exactly the difference of prices; where there is none, the prices of all that could be reached rise by one.
-//! This is the primal-dual method for minimum-cost flows (Ford, Fulkerson 1962). Two hops of a shortest path never
-//! hinder each other within a partition: there would be a shorter path.
+//! A *hop* takes a partition from one node and gives it to another. Excess is moved to a deficit along a shortest path
+//! of *tight* hops, which cost exactly the difference of prices; where there is none, the prices of all that could be
+//! reached rise by one. This is the primal-dual method for minimum-cost flows (Ford, Fulkerson 1962). Two hops of a
+//! shortest path never hinder each other within a partition: there would be a shorter path.
 
 use super::{Problem, ZoneRule, search::Search};
 
@@ -214,8 +214,8 @@ impl<'a> Flow<'a> {
         partition * self.problem.width + at.expect("a node holds what it owns")
     }
 
-    /// Narrows the limits to the whole numbers next to the shares, as far as a change costs nothing: only where the price is the
-    /// pool's.
+    /// Narrows the limits to the whole numbers next to the shares, as far as a change costs nothing: only where the
+    /// price is the pool's.
     fn narrow(&mut self) {
         for node in 0..self.pool() {
             if self.prices[node] == self.prices[self.pool()] {

@@ -1,9 +1,10 @@
 //! The order of a partition's owners: whom to ask first.
 //!
-//! The first owner coordinates by default, so first places are spread over the nodes like the copies themselves: a node that owns k partitions comes first in k / width of them, to the next whole number. The second
-//! places follow among what is left, and so on. Giving every owner of a partition an equal part of a place meets these
-//! numbers, so there is also a way in whole ones (bipartite degree-constrained matching); augmenting paths find it, starting
-//! from the former order.
+//! The first owner coordinates by default, so first places are spread over the nodes like the copies themselves: a node
+//! that owns k partitions comes first in k / width of them, to the next whole number. The second places follow among
+//! what is left, and so on. Giving every owner of a partition an equal part of a place meets these numbers, so there is
+//! also a way in whole ones (bipartite degree-constrained matching); augmenting paths find it, starting from the former
+//! order.
 
 use super::Problem;
 

@@ -1,8 +1,8 @@
 //! The search for a shortest path of tight hops from excess to a deficit.
 //!
-//! Breadth first. A node that gives up a partition can be followed by nearly any other, so hops are not listed: nodes not yet reached
-//! stand in groups of equal price and zone, and a group is emptied into the queue at once. Every node is reached once, so
-//! a search costs what there is to pass over, not the number of hops.
+//! Breadth first. A node that gives up a partition can be followed by nearly any other, so hops are not listed: nodes
+//! not yet reached stand in groups of equal price and zone, and a group is emptied into the queue at once. Every node
+//! is reached once, so a search costs what there is to pass over, not the number of hops.
 
 use super::flow::Flow;
 

@@ -6,13 +6,13 @@
 //!   with fewer zones than owners, at least Q in a zone, since every partition has an owner there;
 //! - all together `Q * width`.
 //!
-//! Of the possible ones the shares are those with the least sum of `t² / weight`: proportional to the weights where nothing
-//! forbids it. They are found by pouring water: a *level* λ of copies for each unit of weight, `t = min(Q, λ * weight)`,
-//! with a level of its own for a zone that the common level would fill beyond (or below) Q.
+//! Of the possible ones the shares are those with the least sum of `t² / weight`: proportional to the weights where
+//! nothing forbids it. They are found by pouring water: a *level* λ of copies for each unit of weight,
+//! `t = min(Q, λ * weight)`, with a level of its own for a zone that the common level would fill beyond (or below) Q.
 //!
-//! Possible whole numbers can always be put into a table: write every node's number of copies, zone after zone, in a row
-//! and deal the row out over the partitions, round and round. Whole numbers next to the shares exist as well, since the
-//! conditions are nested sets with whole bounds. So planning never fails.
+//! Possible whole numbers can always be put into a table: write every node's number of copies, zone after zone, in a
+//! row and deal the row out over the partitions, round and round. Whole numbers next to the shares exist as well, since
+//! the conditions are nested sets with whole bounds. So planning never fails.
 //!
 //! All is exact, in fractions.
 
@@ -74,8 +74,8 @@ pub(crate) fn targets(
     zones: usize,
 ) -> Vec<Target> {
     let full = |weight: u32| Level { copies: partitions, weight: u64::from(weight) };
-    // The level at which a zone holds Q copies: it rises no further, or is never lower. No node alone holds more than Q there,
-    // so that level is Q over the zone's weight.
+    // The level at which a zone holds Q copies: it rises no further, or is never lower. No node alone holds more than Q
+    // there, so that level is Q over the zone's weight.
     let mut edges = vec![Level { copies: partitions, weight: 0 }; zones];
     for (&weight, &zone) in weights.iter().zip(zone_of) {
         edges[usize::from(zone)].weight += u64::from(weight);

@@ -109,8 +109,8 @@ pub fn shares_by_bisection(partitions: u32, replicas: usize, members: &[Member])
     members.iter().map(share).collect()
 }
 
-/// The fewest copies that a table of these members can have anew, within the rules: every table is looked at, where tables with the same
-/// number of partitions on each node so far are one. For small cases only.
+/// The fewest copies that a table of these members can have anew, within the rules: every table is looked at, where
+/// tables with the same number of partitions on each node so far are one. For small cases only.
 pub fn least_by_search(old: &Layout, members: &[Member]) -> Option<u32> {
     use std::collections::BTreeMap;
     let shares = shares_by_bisection(old.partitions(), old.replicas(), members);
