@@ -11,7 +11,6 @@ use crate::limits;
 
 /// When what is due.
 pub(super) struct Rounds {
-    now: Time,
     next: Time,
     next_digests: Time,
     next_sync: Time,
@@ -24,7 +23,6 @@ impl Rounds {
         // Nodes that start together should not march in step.
         let offset = |rng: &mut Pcg64, span: Micros| Micros(rng.random_range(0..span.0));
         Rounds {
-            now,
             next: now + offset(rng, limits::HOUSEKEEP_EVERY),
             next_digests: now + offset(rng, limits::SYNC_EVERY),
             next_sync: now,
@@ -35,16 +33,10 @@ impl Rounds {
     pub(super) fn next(&self) -> Time {
         self.next
     }
-
-    /// The time of the last tick.
-    pub(super) fn now(&self) -> Time {
-        self.now
-    }
 }
 
 impl<E: Engine> Node<E> {
     pub(super) fn housekeep(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
-        self.housekeeping.now = now;
         if now < self.housekeeping.next {
             return Ok(());
         }

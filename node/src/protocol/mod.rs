@@ -277,7 +277,7 @@ impl<E: Engine> Node<E> {
             Operation::Put(op) => self.put_heard(op, heard, out),
             Operation::Get(op) => self.get_heard(now, id, op, heard, out)?,
             Operation::Forward(op) => self.forward_heard(id, op, heard, out),
-            Operation::Digests(op) => self.digests_heard(op, heard, out)?,
+            Operation::Digests(op) => self.digests_heard(now, op, heard, out)?,
             Operation::Pull(op) => self.pull_heard(now, id, op, heard, out)?,
             Operation::Repair(op) => self.repair_heard(op, heard, out)?,
         };

@@ -25,6 +25,8 @@ pub(super) struct SyncState {
     lacked: BTreeMap<(PartitionId, NodeId), Clock>,
     /// The partitions that are being pulled.
     pulling: BTreeMap<PartitionId, NodeId>,
+    /// The partitions to be pulled next, and from whom.
+    wanted: BTreeMap<PartitionId, NodeId>,
     /// Where an interrupted scan goes on.
     scans: BTreeMap<PartitionId, (NodeId, ScanAt)>,
     /// One-key pulls under way.
@@ -139,6 +141,7 @@ impl<E: Engine> Node<E> {
 
     pub(super) fn digests_heard(
         &mut self,
+        now: Time,
         round: &mut DigestRound,
         heard: Heard,
         out: &mut Effects,
@@ -165,6 +168,7 @@ impl<E: Engine> Node<E> {
             let clock = theirs.remove(&partition).unwrap_or(told);
             self.hear(partition, peer, clock, out)?;
         }
+        self.begin_pulls(now, out)?;
         Ok(Then::Done)
     }
 
@@ -185,16 +189,30 @@ impl<E: Engine> Node<E> {
             false => self.sync.lacked.insert(at, clock.clone()),
         };
         self.sync.heard.insert(at, clock);
-        if missed_before {
-            self.begin_pull(partition, peer, out)?;
+        if missed_before && !self.sync.pulling.contains_key(&partition) {
+            self.sync.wanted.insert(partition, peer);
         }
         Ok(())
     }
 
-    fn begin_pull(&mut self, partition: PartitionId, source: NodeId, out: &mut Effects) -> Result<(), EngineError> {
-        if self.sync.pulling.contains_key(&partition) || self.sync.pulling() >= limits::PULLS_MAX || !self.is_up(source) {
-            return Ok(());
+    /// Begins as many of the wanted pulls as may run at once.
+    fn begin_pulls(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
+        while self.sync.pulling() < limits::PULLS_MAX {
+            let Some((partition, source)) = self.sync.wanted.pop_first() else { return Ok(()) };
+            if self.is_up(source) {
+                self.begin_pull(now, partition, source, out)?;
+            }
         }
+        Ok(())
+    }
+
+    fn begin_pull(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        source: NodeId,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
         let scan = match self.sync.scans.get(&partition) {
             Some((from, at)) if *from == source => Some(at.clone()),
             _ => None,
@@ -205,8 +223,7 @@ impl<E: Engine> Node<E> {
         let id = self.new_id();
         let pull = Pull { source, partition, life, scan };
         self.ask(id, &pull, out)?;
-        let alarm = self.housekeeping.now() + limits::PULL_TIMEOUT;
-        self.begin(id, Operation::Pull(pull), alarm);
+        self.begin(id, Operation::Pull(pull), now + limits::PULL_TIMEOUT);
         Ok(())
     }
 
@@ -250,6 +267,7 @@ impl<E: Engine> Node<E> {
             return Ok(Then::Wait(Some(now + limits::PULL_TIMEOUT)));
         }
         self.sync.pulling.remove(&pull.partition);
+        self.begin_pulls(now, out)?;
         Ok(Then::Done)
     }
 
