@@ -1,0 +1,162 @@
+//! The binding to dynode: the one file that knows the client library.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dynode_client::{Bucket, Client, Error};
+
+pub use dynode_client::Quorum;
+
+use crate::target::{Changed, Connect, Failed, Over, Seen, Target};
+
+/// How to reach a cluster, and what to ask of it.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Nodes to begin with, `host:port`.
+    pub nodes: Vec<String>,
+    /// The bucket.
+    pub bucket: String,
+    /// Copies to read.
+    pub r: Quorum,
+    /// Copies to write.
+    pub w: Quorum,
+    /// Owners only, no stand-ins.
+    pub strict: bool,
+    /// Time for one request, with the client's own retries.
+    pub timeout: Duration,
+    /// Connections to each node, for each thread.
+    pub connections: usize,
+    /// Requests in flight on one connection.
+    pub in_flight: usize,
+}
+
+/// Why workload E is refused.
+pub const NO_SCANS: &str = "YCSB E needs scans from a start key, and a listing of dynode's client begins at a prefix: \
+    keys are spread over all partitions by a hash, so that a scan of a few would ask every one of them";
+
+impl Connect for Cluster {
+    type Target = Dynode;
+
+    async fn connect(&self) -> Result<Dynode, Failed> {
+        let options = Client::builder().timeout(self.timeout).connections(self.connections);
+        let client = options.max_in_flight(self.in_flight).connect(&self.nodes).await.map_err(|e| failed(&e))?;
+        let bucket = client.bucket(&self.bucket).map_err(|e| failed(&e))?;
+        Ok(Dynode { bucket, r: self.r, w: self.w, strict: self.strict })
+    }
+}
+
+/// A bucket of a cluster, as one thread holds it.
+#[derive(Debug, Clone)]
+pub struct Dynode {
+    bucket: Bucket,
+    r: Quorum,
+    w: Quorum,
+    strict: bool,
+}
+
+impl Dynode {
+    /// The same, reading so many copies.
+    #[must_use]
+    pub fn with_r(&self, r: Quorum) -> Dynode {
+        Dynode { r, ..self.clone() }
+    }
+}
+
+impl Target for Dynode {
+    type Context = dynode_client::Context;
+
+    async fn get(&self, key: Bytes) -> Result<Seen<Self::Context>, Failed> {
+        let read = self.bucket.get(key).r(self.r).strict(self.strict).await.map_err(|e| failed(&e))?;
+        let context = read.context().clone();
+        Ok(Seen { values: read.into_siblings().into_vec(), context })
+    }
+
+    async fn put(&self, key: Bytes, value: Bytes, over: Over<Self::Context>) -> Result<Self::Context, Failed> {
+        let put = self.bucket.put(key, value).w(self.w).strict(self.strict);
+        let put = match &over {
+            Over::Nothing => put,
+            Over::Current => put.over_current(),
+            Over::Seen(context) => put.over(context),
+        };
+        put.await.map(|written| written.context().clone()).map_err(|e| failed(&e))
+    }
+
+    async fn scan(&self, _start: Bytes, _count: usize) -> Result<usize, Failed> {
+        Err(Failed { kind: "unsupported", changed: Changed::Nothing, detail: NO_SCANS.into() })
+    }
+}
+
+fn failed(error: &Error) -> Failed {
+    let changed = match error.changed() {
+        dynode_client::Changed::Nothing => Changed::Nothing,
+        dynode_client::Changed::Unknown => Changed::Unknown,
+    };
+    Failed { kind: error.kind(), changed, detail: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_a_server<R>(test: impl AsyncFnOnce(Dynode) -> R) -> R {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let server = dynode_client::fake::Server::start().await;
+            let cluster = Cluster {
+                nodes: vec![server.addr()],
+                bucket: "bench".into(),
+                r: Quorum::One,
+                w: Quorum::One,
+                strict: false,
+                timeout: Duration::from_secs(5),
+                connections: 1,
+                in_flight: 64,
+            };
+            test(cluster.connect().await.expect("a connection")).await
+        })
+    }
+
+    #[test]
+    fn reads_writes_and_contexts_go_through() {
+        on_a_server(async |store| {
+            let key = Bytes::from_static(b"key");
+            assert!(store.get(key.clone()).await.expect("a read").values.is_empty());
+            for value in ["one", "two"] {
+                store.put(key.clone(), value.into(), Over::Nothing).await.expect("a write");
+            }
+            let seen = store.get(key.clone()).await.expect("a read");
+            assert_eq!(seen.values.len(), 2);
+            let own = store.put(key.clone(), "three".into(), Over::Seen(seen.context)).await.expect("a write");
+            store.put(key.clone(), "four".into(), Over::Seen(own)).await.expect("a write");
+            assert_eq!(store.get(key.clone()).await.expect("a read").values, ["four"]);
+            store.put(key.clone(), "five".into(), Over::Current).await.expect("a write");
+            assert_eq!(store.get(key).await.expect("a read").values, ["five"]);
+        });
+    }
+
+    #[test]
+    fn errors_keep_their_name_and_what_they_say_of_the_write() {
+        let unknown = Error::OutcomeUnknown { needed: 2, received: 1, detail: "x".into() };
+        assert_eq!((failed(&unknown).kind, failed(&unknown).changed), ("outcome_unknown", Changed::Unknown));
+        let overloaded = failed(&Error::Overloaded { detail: "queue".into() });
+        assert_eq!((overloaded.kind, overloaded.changed), ("overloaded", Changed::Nothing));
+        assert!(overloaded.detail.contains("queue"));
+    }
+
+    #[test]
+    fn nobody_there_is_an_error_that_names_the_address() {
+        let cluster = Cluster {
+            nodes: vec!["127.0.0.1:1".into()],
+            bucket: "bench".into(),
+            r: Quorum::One,
+            w: Quorum::One,
+            strict: false,
+            timeout: Duration::from_millis(500),
+            connections: 1,
+            in_flight: 1,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let error = runtime.block_on(cluster.connect()).expect_err("nobody listens there");
+        assert!(error.detail.contains("127.0.0.1:1"), "{error}");
+    }
+}

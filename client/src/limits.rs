@@ -1,0 +1,73 @@
+//! The library's own bounds, each with its reason. What both ends agree on is in [`wire::limits`](crate::wire::limits).
+
+use std::time::Duration;
+
+/// How long a request may take unless it says otherwise: longer than a node needs to notice that a peer is gone and to
+/// turn to a stand-in, shorter than a person's patience.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Longer timeouts are cut to this: nodes keep a request's state until its time is up.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+/// Requests in flight on one connection unless set otherwise. At 1 ms a request, 1,024 are a million a second.
+pub const IN_FLIGHT_DEFAULT: usize = 1024;
+
+/// Most requests in flight on one connection: nodes bound their queues too, and answer `Overloaded` long before this.
+pub const IN_FLIGHT_MAX: usize = 65_536;
+
+/// Most connections to one node. One is enough unless a single core must be passed: frames of many requests share it.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// Time to connect, greet and be welcomed. A node in the same region takes milliseconds; another one is tried after this.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection on which requests timed out, and nothing at all came for so long, is taken for dead and closed.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// Requests sent (not merely tried) for one call at most. With pauses of 10 ms doubling to [`PAUSE_MAX`], ten attempts
+/// outlast the seconds that a cluster takes to notice a dead node.
+pub(crate) const ATTEMPTS_MAX: u32 = 10;
+
+/// First pause before a retry, before jitter: several times a request's usual duration.
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// Longest pause before a retry, before jitter: the time in which failure detection usually settles.
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// First pause before connecting again, before jitter.
+pub(crate) const RECONNECT_MIN: Duration = Duration::from_millis(50);
+
+/// Longest pause before connecting again, before jitter: how late a node that is back may be noticed.
+pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// A request earns this part of a retry, in tenths: one retry for ten requests.
+pub(crate) const RETRIES_PER_TEN_REQUESTS: i64 = 1;
+
+/// Most retries that can be saved up: enough for a burst of trouble after a quiet time, too few for a storm.
+pub(crate) const RETRIES_SAVED_MAX: i64 = 100;
+
+/// Times that a call asks again at once after `OtherLayout`; then it pauses as for any other retry.
+pub(crate) const LAYOUT_RETRIES_MAX: u32 = 3;
+
+/// The layout is fetched again so often even if nobody complains: nodes forward what comes to the wrong one, so a stale
+/// layout costs time and nothing else.
+pub(crate) const LAYOUT_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Hints that the layout may have changed make it be fetched at most so often.
+pub(crate) const LAYOUT_AGE_MIN: Duration = Duration::from_secs(1);
+
+/// A node that went by another layout, and had no newer one, is not asked again for so long.
+pub(crate) const LAYOUT_ASKED_AGAIN: Duration = Duration::from_millis(20);
+
+/// Space for one read from a connection: some hundred small answers.
+pub(crate) const READ_BYTES: usize = 64 << 10;
+
+/// Pages of keys fetched at once when a listing starts.
+pub(crate) const KEYS_FETCHES_MAX: usize = 16;
+
+/// Keys asked for at once from one partition unless set otherwise. A listing holds a page of every partition: with 256
+/// partitions and keys of 40 bytes, 4 MB.
+pub(crate) const KEYS_PAGE_DEFAULT: u32 = 256;
+
+/// Times that an update reads again because its write met too many siblings.
+pub(crate) const UPDATE_ROUNDS_MAX: u32 = 8;

@@ -1,0 +1,241 @@
+//! When to ask again: what is safe, how long to pause, and how much of it is allowed. Decisions only.
+//!
+//! Reads are asked again after anything that another node or a moment may change. Writes only when the failed attempt
+//! cannot have changed anything, now or later: never sent, or refused by the node in words that say so. A write that
+//! may have arrived and was not answered ends as [`Error::OutcomeUnknown`].
+//!
+//! Retries make an overload worse, so each client has a budget for them: a tenth of its requests, as "Handling
+//! Overload" in Google's *Site Reliability Engineering* advises. Trouble that is no sign of overload (a layout that
+//! changed, a connection that broke once, a node that was never reached) does not count against it, but against the
+//! attempts of the one call.
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::Error;
+use crate::connection::Trouble;
+use crate::limits::{LAYOUT_RETRIES_MAX, PAUSE_MAX, PAUSE_MIN, RETRIES_PER_TEN_REQUESTS, RETRIES_SAVED_MAX};
+
+/// What a failed attempt may have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Changes nothing, whatever happens.
+    Read,
+    /// Must not happen twice unseen.
+    Write,
+}
+
+/// What to do after a failed attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Verdict {
+    /// Tell the caller.
+    GiveUp(Error),
+    /// Ask again; should there be no time, attempt or budget left, tell the caller this.
+    Again {
+        error: Error,
+        /// Pause first.
+        pause: bool,
+        /// The retry counts against the client's budget.
+        paid: bool,
+        /// Fetch the layout first.
+        layout: bool,
+    },
+}
+
+/// How far a call has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Progress {
+    /// Attempts that ended with a lost connection.
+    pub(crate) lost: u32,
+    /// Attempts that ended with `OtherLayout`.
+    pub(crate) other_layout: u32,
+}
+
+/// Judges an attempt that a node answered with a failure.
+pub(crate) fn judge_failure(kind: Kind, error: Error, progress: &mut Progress) -> Verdict {
+    let again = |error, pause, layout| Verdict::Again { error, pause, paid: true, layout };
+    match error {
+        Error::Overloaded { .. } => again(error, true, false),
+        // Stopping or not ready: another node is, most likely.
+        Error::Unavailable { .. } => again(error, true, true),
+        // Nothing was changed, and a cluster that has just lost a node soon has a quorum again.
+        Error::QuorumNotMet { .. } => again(error, true, false),
+        Error::OtherLayout { .. } => {
+            progress.other_layout += 1;
+            let often = progress.other_layout > LAYOUT_RETRIES_MAX;
+            Verdict::Again { error, pause: often, paid: often, layout: true }
+        }
+        Error::Internal { .. } | Error::Unexpected { .. } | Error::OutcomeUnknown { .. } if kind == Kind::Read => {
+            again(error, true, false)
+        }
+        _ => Verdict::GiveUp(error),
+    }
+}
+
+/// Judges an attempt that got no answer.
+pub(crate) fn judge_trouble(kind: Kind, trouble: Trouble, progress: &mut Progress) -> Verdict {
+    let unknown = |detail| Verdict::GiveUp(Error::OutcomeUnknown { needed: 0, received: 0, detail });
+    match (trouble, kind) {
+        (Trouble::DoesNotFit(e), _) => Verdict::GiveUp(e.into()),
+        (Trouble::NotSent(error), _) => Verdict::Again { error, pause: false, paid: false, layout: false },
+        (Trouble::Busy, _) => {
+            let detail = "this client's own limit of requests in flight was reached all the time".to_owned();
+            Verdict::Again { error: Error::Overloaded { detail }, pause: false, paid: true, layout: false }
+        }
+        (Trouble::Lost(error), Kind::Read) => {
+            progress.lost += 1;
+            let often = progress.lost > 1;
+            Verdict::Again { error, pause: often, paid: often, layout: false }
+        }
+        (Trouble::Lost(error), Kind::Write) => unknown(format!("sent, then the connection was lost: {error}")),
+        (Trouble::Silent, Kind::Read) => {
+            Verdict::Again { error: Error::TimedOut, pause: false, paid: true, layout: false }
+        }
+        (Trouble::Silent, Kind::Write) => unknown("sent, and not answered in the time allowed".into()),
+    }
+}
+
+/// The pause before retry number `retry` (from 0): anything up to a bound that doubles each time ("full jitter"), so
+/// that clients which failed together do not come back together.
+pub(crate) fn pause(retry: u32) -> Duration {
+    jittered(PAUSE_MIN, PAUSE_MAX, retry)
+}
+
+/// A random part of `min` doubled `times` times, `max` at most.
+pub(crate) fn jittered(min: Duration, max: Duration, times: u32) -> Duration {
+    min.saturating_mul(1 << times.min(16)).min(max).mul_f64(rand::rng().random::<f64>())
+}
+
+/// The retries that a client may still make. Counted in tenths.
+pub(crate) struct Budget(AtomicI64);
+
+const TENTHS: i64 = 10;
+
+impl Budget {
+    /// Full: a client that starts in trouble may retry a little.
+    pub(crate) fn new() -> Budget {
+        Budget(AtomicI64::new(RETRIES_SAVED_MAX * TENTHS))
+    }
+
+    /// A call was made.
+    pub(crate) fn earn(&self) {
+        // Requests on several threads may pass the bound by one each; nobody cares.
+        if self.0.load(Relaxed) < RETRIES_SAVED_MAX * TENTHS {
+            self.0.fetch_add(RETRIES_PER_TEN_REQUESTS, Relaxed);
+        }
+    }
+
+    /// Whether one more retry is allowed; takes it then.
+    pub(crate) fn spend(&self) -> bool {
+        self.0.fetch_update(Relaxed, Relaxed, |left| (left >= TENTHS).then_some(left - TENTHS)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::WireError;
+
+    fn detail() -> String {
+        "d".into()
+    }
+
+    fn again(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Again { .. })
+    }
+
+    #[test]
+    fn writes_are_repeated_only_when_nothing_can_have_changed() {
+        let errors = [
+            (Error::Overloaded { detail: detail() }, true),
+            (Error::Unavailable { detail: detail() }, true),
+            (Error::OtherLayout { detail: detail() }, true),
+            (Error::QuorumNotMet { needed: 2, received: 1, detail: detail() }, true),
+            (Error::OutcomeUnknown { needed: 2, received: 1, detail: detail() }, false),
+            (Error::Internal { detail: detail() }, false),
+            (Error::Unexpected { detail: detail() }, false),
+            (Error::BadRequest { detail: detail() }, false),
+            (Error::TooLarge { detail: detail() }, false),
+            (Error::Refused { detail: detail() }, false),
+            (Error::TooManySiblings, false),
+            (Error::ForeignContext, false),
+        ];
+        for (error, repeated) in errors {
+            assert!(!repeated || error.changed() == crate::Changed::Nothing);
+            let verdict = judge_failure(Kind::Write, error, &mut Progress::default());
+            assert_eq!(again(&verdict), repeated, "{verdict:?}");
+        }
+        let lost = || Error::Unreachable { detail: detail() };
+        let troubles = [
+            (Trouble::NotSent(lost()), true),
+            (Trouble::Busy, true),
+            (Trouble::Lost(lost()), false),
+            (Trouble::Silent, false),
+            (Trouble::DoesNotFit(WireError::UnknownKind(0)), false),
+        ];
+        for (trouble, repeated) in troubles {
+            let verdict = judge_trouble(Kind::Write, trouble.clone(), &mut Progress::default());
+            assert_eq!(again(&verdict), repeated, "{verdict:?}");
+            let unknown = matches!(verdict, Verdict::GiveUp(Error::OutcomeUnknown { .. }));
+            assert_eq!(unknown, matches!(trouble, Trouble::Lost(_) | Trouble::Silent), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn reads_are_repeated_unless_the_request_itself_is_wrong() {
+        for error in [
+            Error::Overloaded { detail: detail() },
+            Error::Unavailable { detail: detail() },
+            Error::OtherLayout { detail: detail() },
+            Error::QuorumNotMet { needed: 2, received: 1, detail: detail() },
+            Error::Internal { detail: detail() },
+        ] {
+            assert!(again(&judge_failure(Kind::Read, error, &mut Progress::default())));
+        }
+        for error in [Error::BadRequest { detail: detail() }, Error::TooLarge { detail: detail() }] {
+            assert!(!again(&judge_failure(Kind::Read, error, &mut Progress::default())));
+        }
+        for trouble in
+            [Trouble::Silent, Trouble::Busy, Trouble::Lost(Error::TimedOut), Trouble::NotSent(Error::TimedOut)]
+        {
+            assert!(again(&judge_trouble(Kind::Read, trouble, &mut Progress::default())));
+        }
+    }
+
+    #[test]
+    fn another_layout_is_asked_again_at_once_but_not_forever() {
+        let mut progress = Progress::default();
+        for round in 1..=LAYOUT_RETRIES_MAX + 1 {
+            let verdict = judge_failure(Kind::Write, Error::OtherLayout { detail: detail() }, &mut progress);
+            let often = round > LAYOUT_RETRIES_MAX;
+            let expected = Verdict::Again {
+                error: Error::OtherLayout { detail: detail() },
+                pause: often,
+                paid: often,
+                layout: true,
+            };
+            assert_eq!(verdict, expected);
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_bound() {
+        for retry in [0, 3, 6, 7, 31, u32::MAX] {
+            let bound = PAUSE_MIN.saturating_mul(1 << retry.min(16)).min(PAUSE_MAX);
+            let longest = (0..200).map(|_| pause(retry)).max().unwrap_or_default();
+            assert!(longest <= bound && longest > bound / 2, "{longest:?} of {bound:?}");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_a_tenth_of_the_requests() {
+        let budget = Budget::new();
+        assert_eq!((0..1000).filter(|_| budget.spend()).count() as i64, RETRIES_SAVED_MAX);
+        (0..95).for_each(|_| budget.earn());
+        assert_eq!((0..1000).filter(|_| budget.spend()).count(), 9);
+        (0..100_000).for_each(|_| budget.earn());
+        assert_eq!((0..1000).filter(|_| budget.spend()).count() as i64, RETRIES_SAVED_MAX);
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the wire format, through its public face.
+
+mod golden;
+mod handshake;
+mod hostile;
+mod queue;
+mod roundtrip;
+mod samples;

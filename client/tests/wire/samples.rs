@@ -1,0 +1,108 @@
+//! One frame of each kind, with every field away from its default.
+
+use bytes::{Bytes, BytesMut};
+use dynode_client::wire::*;
+
+fn b(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+/// Frames of all kinds, in the order of their kind bytes; the second of a kind has another variant.
+pub(crate) fn samples() -> Vec<Frame> {
+    let frames: Vec<(Message, Bytes)> = vec![
+        (Hello { oldest: 1, newest: 2, cluster: [7; 16], role: Role::Peer { node: 9, token: [8; 16] } }.into(), b("")),
+        (Hello { oldest: 1, newest: 1, cluster: [0; 16], role: Role::Client }.into(), b("")),
+        (Welcome { version: 1, cluster: [7; 16], node: u64::MAX, name: "n0".into() }.into(), b("")),
+        (Failure { code: ErrorCode::QuorumNotMet, needed: 2, received: 1, detail: "n1 is down".into() }.into(), b("")),
+        (Failure { code: ErrorCode::Internal, needed: 0, received: 0, detail: "disk".into() }.into(), b("")),
+        (
+            Put {
+                bucket: b("files"),
+                key: b("a.txt"),
+                causality: Causality::Seen(b("ctx")),
+                w: Quorum::Count(3),
+                strict: true,
+                timeout_ms: 5000,
+            }
+            .into(),
+            b("hello"),
+        ),
+        (PutDone { context: b("ctx2"), acks: Acks { owners: 2, stand_ins: 1 } }.into(), b("")),
+        (Get { bucket: b("files"), key: b("a"), r: Quorum::Majority, strict: false, timeout_ms: 300 }.into(), b("")),
+        (Found { lengths: vec![3, 2], context: b("c"), acks: Acks { owners: 2, stand_ins: 0 } }.into(), b("onetw")),
+        (
+            Delete {
+                bucket: b("files"),
+                key: b("a"),
+                causality: Causality::Current,
+                w: Quorum::All,
+                strict: true,
+                timeout_ms: 1,
+            }
+            .into(),
+            b(""),
+        ),
+        (ListKeys { partition: 255, bucket: b("f"), prefix: b("p/"), after: b("p/x"), limit: 1000 }.into(), b("")),
+        (Keys { keys: vec![b("p/y"), b("p/z")], more: true }.into(), b("")),
+        (GetLayout {}.into(), b("")),
+        (
+            LayoutIs {
+                epoch: 3,
+                replicas: 2,
+                members: vec![MemberIs {
+                    node: 1,
+                    name: "n0".into(),
+                    addr: "127.0.0.1:7100".into(),
+                    zone: "z".into(),
+                    weight: 100,
+                }],
+                owners: vec![vec![0, 300], vec![]],
+            }
+            .into(),
+            b(""),
+        ),
+        (Inspect { topic: Topic::LocalKey { bucket: b("f"), key: b("k") } }.into(), b("")),
+        (Inspect { topic: Topic::Storage }.into(), b("")),
+        (Report {}.into(), b("{}")),
+        (Replicate { epoch: 3, partition: 17, timeout_ms: 250 }.into(), b("delta")),
+        (ReplicateDone {}.into(), b("")),
+        (Fetch { epoch: 3, partition: 17, bucket: b("f"), key: b("k"), have: b("dots") }.into(), b("")),
+        (Fetched { same: true }.into(), b("")),
+        (Digests { epoch: 3, digests: vec![Digest { partition: 1, clock: u64::MAX, content: 5 }] }.into(), b("")),
+        (Clocks { epoch: 3, differing: vec![(1, 70_000)], absent: vec![2, 3] }.into(), b("clock")),
+        (
+            Pull { epoch: 3, partition: 1, only: b(""), scan: Some(ScanAt { id: 4, after: b("k") }), budget: 1 << 20 }
+                .into(),
+            b("clock"),
+        ),
+        (
+            Answer { epoch: 3, partition: 1, kind: AnswerKind::Page { id: 4, after: b("l"), done: true } }.into(),
+            b("entries"),
+        ),
+        (Answer { epoch: 3, partition: 1, kind: AnswerKind::Delta { more: true } }.into(), b("")),
+        (Answer { epoch: 3, partition: 1, kind: AnswerKind::Gone }.into(), b("")),
+        (Behind { epoch: 3, partition: 1, key: b("k"), source: 77 }.into(), b("")),
+    ];
+    let numbered = frames.into_iter().zip(0x0102_0304_0506_0700..);
+    numbered.map(|((message, body), request)| Frame { request, message, body }).collect()
+}
+
+pub(crate) fn encoded(frame: &Frame) -> BytesMut {
+    let mut out = BytesMut::new();
+    encode(frame.request, &frame.message, &frame.body, &mut out).unwrap();
+    out
+}
+
+/// The bytes of a frame with this version, kind, flags and announced header length, its length and checksum right.
+pub(crate) fn raw(version: u8, kind: u8, flags: u16, header_length: u32, rest: &[u8]) -> BytesMut {
+    let mut tail = vec![version, kind];
+    tail.extend(flags.to_le_bytes());
+    tail.extend(5_u64.to_le_bytes());
+    tail.extend(header_length.to_le_bytes());
+    tail.extend(rest);
+    let mut out = BytesMut::new();
+    out.extend((tail.len() as u32).to_le_bytes());
+    out.extend(crc32fast::hash(&tail).to_le_bytes());
+    out.extend(tail);
+    out
+}
