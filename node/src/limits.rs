@@ -6,6 +6,9 @@ use crate::protocol::Micros;
 /// Client operations under way at one node: 128 bytes to 8 MiB each; beyond it the node says "overloaded".
 pub const OPERATIONS_MAX: usize = 16_384;
 
+/// The values that client operations under way hold; beyond it the node says "overloaded".
+pub const OPERATION_BYTES_MAX: usize = 256 << 20;
+
 /// All siblings of a key together: a reply with all of them must fit a frame (64 MiB) with room for those that meet
 /// after they were taken elsewhere.
 pub const SIBLING_BYTES_MAX: usize = 32 << 20;

@@ -21,7 +21,7 @@ pub(super) struct Forward {
     /// Owners that were not tried yet, and the request; only a read may be asked of another.
     others: Vec<NodeId>,
     message: Message,
-    body: Bytes,
+    pub(super) body: Bytes,
 }
 
 impl<E: Engine> Node<E> {

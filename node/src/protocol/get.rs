@@ -36,6 +36,10 @@ impl Get {
         self.tally.waits_for(node) && !self.spare.contains(&node)
     }
 
+    pub(super) fn held(&self) -> usize {
+        self.own.values.iter().filter_map(|s| s.value.bytes()).map(Bytes::len).sum()
+    }
+
     fn ask(&mut self, id: u64, epoch: u64, count: usize, out: &mut Effects) {
         for _ in 0..count {
             let Some(peer) = self.spare.pop() else { return };

@@ -86,11 +86,12 @@ pub struct Node<E: Engine> {
     rng: Pcg64,
     /// The peers whose connection stands.
     up: BTreeSet<NodeId>,
-    /// Each with the time at which it is to be looked at again.
-    operations: BTreeMap<u64, (Time, Operation)>,
+    operations: BTreeMap<u64, UnderWay>,
     /// Operations of clients among them.
     client_operations: usize,
-    /// The same times, in order.
+    /// The values that all of them hold, in bytes.
+    held_bytes: usize,
+    /// When which operation is to be looked at again, in order.
     alarms: BTreeSet<(Time, u64)>,
     next_id: u64,
     sync: sync::SyncState,
@@ -108,6 +109,14 @@ enum Operation {
     Digests(sync::DigestRound),
     Pull(sync::Pull),
     Repair(repair::Repair),
+}
+
+struct UnderWay {
+    /// When it is to be looked at again.
+    alarm: Time,
+    /// The values that it held when it began, in bytes.
+    held: usize,
+    operation: Operation,
 }
 
 /// What an operation hears.
@@ -141,6 +150,7 @@ impl<E: Engine> Node<E> {
             up: BTreeSet::new(),
             operations: BTreeMap::new(),
             client_operations: 0,
+            held_bytes: 0,
             alarms: BTreeSet::new(),
             next_id,
             sync: sync::SyncState::default(),
@@ -167,7 +177,7 @@ impl<E: Engine> Node<E> {
             Event::Down(node) => {
                 self.up.remove(&node);
                 let waiting: Vec<u64> =
-                    self.operations.iter().filter(|(_, (_, op))| op.waits_for(node)).map(|(id, _)| *id).collect();
+                    self.operations.iter().filter(|(_, op)| op.operation.waits_for(node)).map(|(id, _)| *id).collect();
                 waiting.into_iter().try_for_each(|id| self.heard(now, id, Heard::Lost(node), out))
             }
             Event::Tick => self.tick(now, out),
@@ -268,7 +278,7 @@ impl<E: Engine> Node<E> {
 
     /// Tells an operation what it has waited for.
     fn heard(&mut self, now: Time, id: u64, heard: Heard, out: &mut Effects) -> Result<(), EngineError> {
-        let Some((alarm, mut operation)) = self.operations.remove(&id) else {
+        let Some(UnderWay { alarm, held, mut operation }) = self.operations.remove(&id) else {
             return Ok(()); // a late or repeated answer: nobody waits for it
         };
         self.alarms.remove(&(alarm, id));
@@ -278,14 +288,17 @@ impl<E: Engine> Node<E> {
             Operation::Get(op) => self.get_heard(now, id, op, heard, out)?,
             Operation::Forward(op) => self.forward_heard(id, op, heard, out),
             Operation::Digests(op) => self.digests_heard(now, op, heard, out)?,
-            Operation::Pull(op) => self.pull_heard(now, id, op, heard, out)?,
+            Operation::Pull(op) => self.pull_heard(now, op, heard, out)?,
             Operation::Repair(op) => self.repair_heard(op, heard, out)?,
         };
         match then {
-            Then::Done => self.client_operations -= usize::from(of_client),
+            Then::Done => {
+                self.client_operations -= usize::from(of_client);
+                self.held_bytes -= held;
+            }
             Then::Wait(again) => {
                 let alarm = again.unwrap_or(alarm);
-                self.operations.insert(id, (alarm, operation));
+                self.operations.insert(id, UnderWay { alarm, held, operation });
                 self.alarms.insert((alarm, id));
             }
         }
@@ -294,7 +307,9 @@ impl<E: Engine> Node<E> {
 
     fn begin(&mut self, id: u64, operation: Operation, alarm: Time) {
         self.client_operations += usize::from(operation.is_of_client());
-        self.operations.insert(id, (alarm, operation));
+        let held = operation.held();
+        self.held_bytes += held;
+        self.operations.insert(id, UnderWay { alarm, held, operation });
         self.alarms.insert((alarm, id));
     }
 
@@ -345,6 +360,10 @@ impl<E: Engine> Node<E> {
             let detail = format!("{} operations are under way: try again later", limits::OPERATIONS_MAX);
             return Err(failure(ErrorCode::Overloaded, detail));
         }
+        if self.held_bytes >= limits::OPERATION_BYTES_MAX {
+            let detail = format!("operations under way hold {} bytes of values: try again later", self.held_bytes);
+            return Err(failure(ErrorCode::Overloaded, detail));
+        }
         Ok(())
     }
 
@@ -357,6 +376,15 @@ impl<E: Engine> Node<E> {
 impl Operation {
     fn is_of_client(&self) -> bool {
         matches!(self, Operation::Put(_) | Operation::Get(_) | Operation::Forward(_))
+    }
+
+    /// The values that it holds on to, in bytes.
+    fn held(&self) -> usize {
+        match self {
+            Operation::Get(op) => op.held(),
+            Operation::Forward(op) => op.body.len(),
+            Operation::Put(_) | Operation::Digests(_) | Operation::Pull(_) | Operation::Repair(_) => 0,
+        }
     }
 
     fn waits_for(&self, node: NodeId) -> bool {

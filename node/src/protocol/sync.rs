@@ -43,12 +43,15 @@ pub(super) struct DigestRound {
 }
 
 /// A pull that waits for its next answer.
+#[derive(Clone)]
 pub(super) struct Pull {
     pub(super) source: NodeId,
     partition: PartitionId,
     /// The life of this copy when it asked: an answer to a former life promises nothing to this one.
     life: u64,
     scan: Option<ScanAt>,
+    /// The clock that this copy has asked with.
+    asked: Clock,
 }
 
 impl SyncState {
@@ -220,15 +223,14 @@ impl<E: Engine> Node<E> {
         let life = self.store.copy(partition)?.actor().life;
         self.sync.pulling.insert(partition, source);
         self.counters.pulls += 1;
-        let id = self.new_id();
-        let pull = Pull { source, partition, life, scan };
-        self.ask(id, &pull, out)?;
-        self.begin(id, Operation::Pull(pull), now + limits::PULL_TIMEOUT);
-        Ok(())
+        self.ask(now, Pull { source, partition, life, scan, asked: Clock::new() }, out)
     }
 
-    fn ask(&mut self, id: u64, pull: &Pull, out: &mut Effects) -> Result<(), EngineError> {
-        let clock = encode_clock(self.store.copy(pull.partition)?.clock());
+    /// Asks for the next part of an answer, under an id of its own: a part that comes twice, or late, answers nothing.
+    fn ask(&mut self, now: Time, mut pull: Pull, out: &mut Effects) -> Result<(), EngineError> {
+        pull.asked = self.store.copy(pull.partition)?.clock().clone();
+        let id = self.new_id();
+        let clock = encode_clock(&pull.asked);
         let message = PullRequest {
             epoch: self.config.layout.epoch(),
             partition: pull.partition.0,
@@ -237,13 +239,13 @@ impl<E: Engine> Node<E> {
             budget: limits::ANSWER_BYTES as u32,
         };
         out.send(pull.source, id, message, clock.into());
+        self.begin(id, Operation::Pull(pull), now + limits::PULL_TIMEOUT);
         Ok(())
     }
 
     pub(super) fn pull_heard(
         &mut self,
         now: Time,
-        id: u64,
         pull: &mut Pull,
         heard: Heard,
         out: &mut Effects,
@@ -263,8 +265,8 @@ impl<E: Engine> Node<E> {
             _ => false,
         };
         if goes_on {
-            self.ask(id, pull, out)?;
-            return Ok(Then::Wait(Some(now + limits::PULL_TIMEOUT)));
+            self.ask(now, pull.clone(), out)?;
+            return Ok(Then::Done);
         }
         self.sync.pulling.remove(&pull.partition);
         self.begin_pulls(now, out)?;
@@ -281,6 +283,11 @@ impl<E: Engine> Node<E> {
     ) -> Result<bool, EngineError> {
         let partition = pull.partition;
         let claimed = parts.iter().any(|p| matches!(p, Part::Claim(_)));
+        // Some of what comes may have come another way meanwhile: what counts is what this copy had when it asked.
+        let brings_dots = parts.iter().any(|p| match p {
+            Part::Entry(entry) => entry.dots.iter().any(|d| !pull.asked.has(*d)),
+            Part::Claim(_) => true,
+        });
         let (absorbed, more) = match kind {
             AnswerKind::Gone => {
                 self.sync.scans.remove(&partition);
@@ -320,7 +327,7 @@ impl<E: Engine> Node<E> {
         };
         self.counters.sync_entries_in += absorbed.entries as u64;
         self.counters.sync_dots_in += absorbed.dots as u64;
-        if absorbed.entries > 0 && absorbed.dots == 0 && !claimed && more {
+        if absorbed.entries > 0 && !brings_dots {
             out.observe(Observation::NoProgress { partition, peer: pull.source });
             self.counters.no_progress += 1;
             return Ok(false);
