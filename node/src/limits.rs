@@ -57,8 +57,5 @@ pub const REPAIRS_MAX: usize = 64;
 /// Stored contexts taken apart in one go.
 pub const STRIP_KEYS: usize = 512;
 
-/// Keys in one page of a listing.
-pub const LIST_KEYS_MAX: usize = 4096;
-
 /// Index entries kept for one partition while an owner is away; beyond it they are cut, and that owner gets a scan.
 pub const INDEX_ENTRIES_MAX: u64 = 1 << 18;

@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::handshake::{VERSION_NEWEST, VERSION_OLDEST};
-use super::limits::{BODY_BYTES_MAX, FIXED_BYTES, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES_MAX};
+use super::limits::{BODY_BYTES_MAX, FIXED_BYTES, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES_MAX, REQUEST_BYTES_MAX};
 use super::{Message, WireError};
 
 /// What the length does not count: itself and the checksum.
@@ -89,6 +89,11 @@ impl Decoder {
     /// For a connection whose handshake is done: frames up to [`FRAME_BYTES_MAX`].
     pub const fn new() -> Decoder {
         Decoder { frame_bytes_max: FRAME_BYTES_MAX }
+    }
+
+    /// For what clients send to a node: up to [`REQUEST_BYTES_MAX`], the largest put.
+    pub const fn requests() -> Decoder {
+        Decoder { frame_bytes_max: REQUEST_BYTES_MAX }
     }
 
     /// For the first frame of a connection: up to [`HANDSHAKE_BYTES_MAX`], so that strangers cannot fill our memory.

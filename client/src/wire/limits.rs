@@ -47,6 +47,10 @@ pub const FIXED_BYTES: usize = 24;
 /// Longest frame in bytes, all included. Whatever announces more is refused when its first four bytes have come.
 pub const FRAME_BYTES_MAX: usize = FIXED_BYTES + HEADER_BYTES_MAX + BODY_BYTES_MAX;
 
+/// A frame from a client, in bytes: a value, its key and bucket and the largest context, with as much room again for the
+/// header's own bytes. What is larger is refused before it is buffered.
+pub const REQUEST_BYTES_MAX: usize = FIXED_BYTES + VALUE_BYTES_MAX + 2 * CONTEXT_BYTES_MAX;
+
 /// Longest frame in bytes before the handshake is done: a [`Hello`](super::Hello) has some 40 bytes, a
 /// [`Welcome`](super::Welcome) and a [`Failure`](super::Failure) carry a name or a sentence. Strangers cannot make
 /// us buffer more.

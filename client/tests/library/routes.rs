@@ -97,6 +97,26 @@ fn one_question_serves_all_that_learn_of_another_layout_together() {
 }
 
 #[test]
+fn a_node_that_has_no_newer_layout_is_not_asked_for_it_by_everybody() {
+    run(async {
+        let servers = Server::start_many(2).await;
+        let (client, files) = client_of(&servers).await;
+        let key = key_of(&client, &servers[1]);
+        servers[1].always("Put", Fault::Fail(ErrorCode::OtherLayout));
+        let mut writes = tokio::task::JoinSet::new();
+        for _ in 0..500 {
+            let put = files.put(&key, "2").over_current();
+            writes.spawn(async move { put.await.unwrap() });
+        }
+        while let Some(write) = writes.join_next().await {
+            write.unwrap();
+        }
+        assert!(servers[1].seen("GetLayout") < 250, "{}", servers[1].seen("GetLayout"));
+        assert_eq!(client.layout().epoch(), 1);
+    });
+}
+
+#[test]
 fn an_older_layout_is_not_gone_back_to() {
     run(async {
         let servers = Server::start_many(1).await;

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use dynode_client::wire::{Acks, ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_object, encode_dots};
-use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
+use dynode_storage::{Engine, EngineError, Object, ObjectKey};
 
 use super::put::check_place;
 use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
@@ -90,7 +90,8 @@ impl<E: Engine> Node<E> {
         replicas.push(self.config.node);
         let deadline = now + timeout(request.timeout_ms);
         let tally = Tally::new(needed, replicas);
-        let mut get = Get { reply_to, partition, key, tally, deadline, own, answers: Vec::new(), same: Vec::new(), spare };
+        let mut get =
+            Get { reply_to, partition, key, tally, deadline, own, answers: Vec::new(), same: Vec::new(), spare };
         let id = self.new_id();
         match get.tally.yes(self.config.node) {
             Outcome::Met => self.answer_get(now, &mut get, out),
@@ -152,12 +153,15 @@ impl<E: Engine> Node<E> {
         }
         self.counters.unmet += 1;
         let (needed, received) = (get.tally.needed(), get.tally.received());
-        out.reply(get.reply_to, Failure {
-            code: ErrorCode::QuorumNotMet,
-            needed: needed as u8,
-            received: received as u8,
-            detail: format!("{received} of the {needed} copies needed have answered in time"),
-        });
+        out.reply(
+            get.reply_to,
+            Failure {
+                code: ErrorCode::QuorumNotMet,
+                needed: needed as u8,
+                received: received as u8,
+                detail: format!("{received} of the {needed} copies needed have answered in time"),
+            },
+        );
         Then::Done
     }
 
@@ -175,12 +179,15 @@ impl<E: Engine> Node<E> {
         let body = match values.as_slice() {
             [] => Bytes::new(),
             [one] => (*one).clone(),
-            many => many.iter().fold(BytesMut::new(), |mut all, v| {
-                all.extend_from_slice(v);
-                all
-            }).freeze(),
+            many => many
+                .iter()
+                .fold(BytesMut::new(), |mut all, v| {
+                    all.extend_from_slice(v);
+                    all
+                })
+                .freeze(),
         };
-        let context = self.config.seal.seal(get.key.bucket(), get.key.key(), &client_context(&merged));
+        let context = self.config.seal.seal(get.key.bucket(), get.key.key(), &merged.client_context());
         let acks = Acks { owners: get.tally.received() as u8, stand_ins: 0 };
         out.reply_with(get.reply_to, Found { lengths, context, acks }, body);
 
@@ -200,9 +207,4 @@ impl<E: Engine> Node<E> {
         }
         Ok(())
     }
-}
-
-/// What a client is told that it has seen: the exact set.
-fn client_context(object: &Object) -> Clock {
-    object.context.clone()
 }

@@ -186,10 +186,12 @@ impl<E: Engine> Node<E> {
 
     /// Commits what the turn has changed. Only after it may the turn's effects be performed.
     pub fn end_turn(&mut self) -> Result<(), EngineError> {
-        if self.store.has_pending() {
-            self.store.commit(self.config.durability == Durability::Group)?;
+        // A listing, a scan or a strip may have written a part of the turn already, without a sync.
+        match self.config.durability {
+            Durability::Group if self.store.has_unsynced() => self.store.commit(true),
+            _ if self.store.has_pending() => self.store.commit(false),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// When the next [`Event::Tick`] is due.

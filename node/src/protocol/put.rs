@@ -7,8 +7,10 @@
 //! acknowledgements in time are `outcome_unknown`, since some copies have the write and it will spread.
 
 use bytes::Bytes;
-use dynode_client::wire::limits::{BUCKET_BYTES_MAX, KEY_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX};
-use dynode_client::wire::{Acks, Causality, Delete, ErrorCode, Failure, Message, Put as PutRequest, PutDone, Quorum, Replicate};
+use dynode_client::wire::limits::{BUCKET_BYTES_MAX, CONTEXT_BYTES_MAX, KEY_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX};
+use dynode_client::wire::{
+    Acks, Causality, Delete, ErrorCode, Failure, Message, Put as PutRequest, PutDone, Quorum, Replicate,
+};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::encode_entry;
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
@@ -62,6 +64,13 @@ impl Write {
     fn check(&self) -> Result<(), Failure> {
         let (bucket, key) = self.place();
         check_place(bucket, key)?;
+        match self.causality() {
+            Causality::Seen(context) if context.len() > CONTEXT_BYTES_MAX => {
+                let detail = format!("the context has {} bytes; none is given out with over {CONTEXT_BYTES_MAX}", context.len());
+                return Err(failure(ErrorCode::TooLarge, detail));
+            }
+            _ => {}
+        }
         match self {
             Write::Put(_, value) if value.len() > VALUE_BYTES_MAX => {
                 let detail = format!("the value has {} bytes; at most {VALUE_BYTES_MAX} are taken", value.len());
@@ -127,7 +136,11 @@ impl<E: Engine> Node<E> {
     }
 
     /// All that may refuse a write, before anything is written: how many copies are needed, and what the write has seen.
-    fn prepare(&mut self, partition: PartitionId, write: &Write) -> Result<Result<(usize, Clock), Failure>, EngineError> {
+    fn prepare(
+        &mut self,
+        partition: PartitionId,
+        write: &Write,
+    ) -> Result<Result<(usize, Clock), Failure>, EngineError> {
         let (bucket, key) = write.place();
         let needed = match self.needed(partition, write.wanted().0) {
             Ok(needed) => needed,
@@ -166,7 +179,8 @@ impl<E: Engine> Node<E> {
     pub(super) fn needed(&self, partition: PartitionId, wanted: Quorum) -> Result<usize, Failure> {
         let owners = self.config.layout.owners(partition);
         let Some(needed) = wanted.of(owners.len()) else {
-            let detail = format!("{wanted} of {} copies cannot be: ask for at least 1 and no more than there are", owners.len());
+            let detail =
+                format!("{wanted} of {} copies cannot be: ask for at least 1 and no more than there are", owners.len());
             return Err(failure(ErrorCode::BadRequest, detail));
         };
         let reachable = owners.iter().filter(|n| self.is_up(**n)).count();
@@ -242,12 +256,17 @@ impl<E: Engine> Node<E> {
             Outcome::Lost => {
                 self.counters.unknown += 1;
                 let (needed, received) = (put.tally.needed(), put.tally.received());
-                out.reply(put.reply_to, Failure {
-                    code: ErrorCode::OutcomeUnknown,
-                    needed: needed as u8,
-                    received: received as u8,
-                    detail: format!("{received} of {needed} copies have acknowledged the write; it may yet reach the others"),
-                });
+                out.reply(
+                    put.reply_to,
+                    Failure {
+                        code: ErrorCode::OutcomeUnknown,
+                        needed: needed as u8,
+                        received: received as u8,
+                        detail: format!(
+                            "{received} of {needed} copies have acknowledged the write; it may yet reach the others"
+                        ),
+                    },
+                );
             }
         }
         Then::Done

@@ -1,13 +1,13 @@
 //! A copy's part in other nodes' operations: take a write, say what it has of a key; and listings of its own keys.
 
 use bytes::Bytes;
+use dynode_client::wire::limits::KEYS_PAGE_MAX;
 use dynode_client::wire::{ErrorCode, Fetch, Fetched, Keys, ListKeys, Replicate, ReplicateDone};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_dots, decode_entry, encode_object};
 use dynode_storage::{Engine, EngineError, Object, ObjectKey, Payload};
 
 use super::{Effects, Node, Observation, ReplyTo, failure};
-use crate::limits;
 
 impl<E: Engine> Node<E> {
     /// Takes a write. It is acknowledged when the turn is committed: the reply leaves only then.
@@ -82,7 +82,7 @@ impl<E: Engine> Node<E> {
             out.reply(reply_to, failure(ErrorCode::OtherLayout, detail));
             return Ok(());
         }
-        let limit = (m.limit.max(1) as usize).min(limits::LIST_KEYS_MAX);
+        let limit = m.limit.clamp(1, KEYS_PAGE_MAX) as usize;
         let (keys, more) = self.store.list(partition, &m.bucket, &m.prefix, &m.after, limit)?;
         out.reply(reply_to, Keys { keys, more });
         Ok(())

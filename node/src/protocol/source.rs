@@ -123,8 +123,7 @@ impl<E: Engine> Node<E> {
         clock: &Clock,
         budget: Budget,
     ) -> Result<Option<(AnswerKind, Vec<Part>)>, EngineError> {
-        let Some(running) =
-            self.source.scans.get_mut(&at.id).filter(|s| (s.asker, s.partition) == (asker, partition))
+        let Some(running) = self.source.scans.get_mut(&at.id).filter(|s| (s.asker, s.partition) == (asker, partition))
         else {
             return Ok(Some((AnswerKind::Gone, Vec::new())));
         };

@@ -155,7 +155,8 @@ impl<E: Engine> Node<E> {
             _ => return Ok(Then::Done),
         };
         let peer = round.peer;
-        let mut theirs: BTreeMap<PartitionId, Clock> = m.absent.iter().map(|p| (PartitionId(*p), Clock::new())).collect();
+        let mut theirs: BTreeMap<PartitionId, Clock> =
+            m.absent.iter().map(|p| (PartitionId(*p), Clock::new())).collect();
         for (partition, len) in m.differing {
             let len = len as usize;
             let clock = (len <= body.len()).then(|| decode_clock(body.split_to(len)).ok()).flatten();
@@ -176,7 +177,13 @@ impl<E: Engine> Node<E> {
     }
 
     /// Takes a peer's word of its synced clock.
-    fn hear(&mut self, partition: PartitionId, peer: NodeId, clock: Clock, out: &mut Effects) -> Result<(), EngineError> {
+    fn hear(
+        &mut self,
+        partition: PartitionId,
+        peer: NodeId,
+        clock: Clock,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
         let copy = self.store.copy(partition)?;
         let (actor, greatest) = (copy.actor(), clock.greatest(copy.actor()));
         if copy.is_ahead(dynode_storage::Dot { actor, counter: greatest }) {
@@ -252,7 +259,9 @@ impl<E: Engine> Node<E> {
     ) -> Result<Then, EngineError> {
         let goes_on = match heard {
             Heard::Answer(from, ..) | Heard::Lost(from) if from != pull.source => return Ok(Then::Wait(None)),
-            Heard::Answer(_, Message::Answer(m), body) if self.store.copy(pull.partition)?.actor().life == pull.life => {
+            Heard::Answer(_, Message::Answer(m), body)
+                if self.store.copy(pull.partition)?.actor().life == pull.life =>
+            {
                 self.counters.sync_bytes_in += body.len() as u64;
                 match decode_parts(body) {
                     Ok(parts) => self.take_answer(pull, m.kind, parts, out)?,

@@ -62,7 +62,7 @@ impl Connection {
     /// The greeting was accepted.
     pub(super) fn accept(&mut self, role: Role) {
         self.role = role;
-        self.decoder = Decoder::new();
+        self.decoder = if role == Role::Client { Decoder::requests() } else { Decoder::new() };
         self.more = true;
     }
 

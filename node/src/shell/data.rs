@@ -114,7 +114,11 @@ fn record(key: &'static [u8], value: &impl Serialize) -> Step {
     Step::Put(Space::Meta, Bytes::from_static(key), json.into())
 }
 
-fn read<E: Engine, T: for<'a> Deserialize<'a>>(engine: &E, key: &[u8], name: &'static str) -> Result<Option<T>, DataError> {
+fn read<E: Engine, T: for<'a> Deserialize<'a>>(
+    engine: &E,
+    key: &[u8],
+    name: &'static str,
+) -> Result<Option<T>, DataError> {
     match engine.get(Space::Meta, key)? {
         Some(json) => serde_json::from_slice(&json).map(Some).map_err(|_| DataError::Unreadable(name)),
         None => Ok(None),
@@ -146,7 +150,8 @@ mod tests {
             engine.write(&[record(RUN, &last)], true).unwrap();
             begin_run(&mut engine, &identity("a"), false).unwrap()
         };
-        let run = |boot: &str, synced_before_sent, clean| Run { format: 1, boot: boot.into(), synced_before_sent, clean };
+        let run =
+            |boot: &str, synced_before_sent, clean| Run { format: 1, boot: boot.into(), synced_before_sent, clean };
         assert_eq!(begin(run("another", false, false)), Past::MayLack);
         assert_eq!(begin(run("another", true, false)), Past::Whole);
         assert_eq!(begin(run("another", false, true)), Past::Whole);

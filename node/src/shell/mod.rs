@@ -176,7 +176,8 @@ impl<E: Engine> Shell<E> {
                     _ => None,
                 };
                 let sent = number.and_then(|n| self.connections.get_mut(&n)).is_some_and(|connection| {
-                    connection.waiting() < limits::PEER_OUT_BYTES_MAX && connection.push(request, &message, &body).is_ok()
+                    connection.waiting() < limits::PEER_OUT_BYTES_MAX
+                        && connection.push(request, &message, &body).is_ok()
                 });
                 if !sent {
                     self.events.push(Event::Unsent { to, request });
@@ -195,7 +196,8 @@ impl<E: Engine> Shell<E> {
         if self.poll_timer(cx).is_ready() {
             self.events.push(Event::Tick);
         }
-        let more = self.stopping.is_some_and(|_| self.is_finished()) || self.connections.values().any(Connection::has_more);
+        let more =
+            self.stopping.is_some_and(|_| self.is_finished()) || self.connections.values().any(Connection::has_more);
         if self.events.is_empty() && !more { Poll::Pending } else { Poll::Ready(()) }
     }
 
@@ -217,8 +219,18 @@ impl<E: Engine> Shell<E> {
             });
             // What the greeting queued should not wait for the next wake-up.
             let done = done.and_then(|()| if connection.waiting() > 0 { connection.poll_flush(cx) } else { Ok(()) });
-            if let Err(why) = done {
-                over.push((number, why));
+            match done {
+                Ok(()) => {}
+                // Nobody knows where the next frame would begin. The other side is told why, and that is the end.
+                Err(Over::Wire(why)) => {
+                    warn!(peer = %connection.addr, "what came cannot be read, the connection is closed: {why}");
+                    let _ = connection.push(0, &failure(ErrorCode::Refused, why.to_string()).into(), &Bytes::new());
+                    connection.close_after_writing();
+                    if let Err(why) = connection.poll_flush(cx) {
+                        over.push((number, why));
+                    }
+                }
+                Err(why) => over.push((number, why)),
             }
         }
         for (number, why) in over {
@@ -229,11 +241,7 @@ impl<E: Engine> Shell<E> {
     fn close(&mut self, number: u64, why: &Over) {
         let Some(connection) = self.connections.remove(&number) else { return };
         self.strangers.remove(&number);
-        if let Over::Wire(e) = why {
-            warn!(peer = %connection.addr, "connection closed: {e}");
-        } else {
-            debug!(peer = %connection.addr, "connection over: {why}");
-        }
+        debug!(peer = %connection.addr, "connection over: {why}");
         if let Role::PeerOut(node) = connection.role {
             if let Some(peer) = self.peers.get_mut(&node) {
                 info!(peer = %peer.member.name, "connection lost: {why}");
