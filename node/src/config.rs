@@ -1,6 +1,8 @@
 //! A node's configuration: read raw from `dynode.toml` and flags, then checked. The rest of the program sees only checked
 //! values.
 
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +16,13 @@ pub const PARTITIONS: u32 = 256;
 
 /// The copies of each partition when nobody says otherwise.
 pub const REPLICAS: u8 = 3;
+
+/// What a configuration that was written here begins with.
+const HEADER: &str = "\
+# A node of a dynode cluster. The table [cluster] must be the same on every node.
+# Whoever knows the secret can pass for a node: keep this file private.
+
+";
 
 /// `dynode.toml`, as written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,12 +43,15 @@ pub struct File {
     /// `group`, `os` or `interval:<duration>`.
     #[serde(default = "group")]
     pub durability: String,
+    /// Accepts that whoever reaches the listeners can read and write: needed for others than loopback.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
     /// The cluster.
     pub cluster: ClusterFile,
 }
 
 /// The table `[cluster]`: the same on every node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterFile {
     /// 32 hexadecimal digits.
@@ -57,7 +69,7 @@ pub struct ClusterFile {
 }
 
 /// One entry of `[[cluster.members]]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemberFile {
     /// Its name.
@@ -137,9 +149,45 @@ impl File {
         Ok(file)
     }
 
+    /// Writes the file, and the folder that it is to be in, for its owner's eyes only. It is there whole or not at all.
+    pub fn write(&self, place: &Path) -> Result<(), ConfigError> {
+        let wrong = |what: String| ConfigError { place: place.display().to_string(), what };
+        let text = toml::to_string(self).map_err(|e| wrong(e.to_string()))?;
+        let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let beside = folder.join(".dynode.toml.new");
+        let write = || {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            let mut out =
+                std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            out.write_all(HEADER.as_bytes())?;
+            out.write_all(text.as_bytes())?;
+            out.sync_all()?;
+            std::fs::rename(&beside, place)?;
+            std::fs::File::open(folder)?.sync_all()
+        };
+        write().map_err(|e: std::io::Error| wrong(format!("cannot be written: {e}")))
+    }
+
+    /// Every address that is listened on, with the name of its field.
+    pub fn listeners(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let further = [("http", self.http.as_deref()), ("resp", self.resp.as_deref())];
+        let further = further.into_iter().filter_map(|(field, addr)| addr.map(|addr| (field, addr)));
+        [("listen", self.listen.as_str())].into_iter().chain(further)
+    }
+
     /// Checks everything. `place` is named in errors.
     pub fn check(self, place: &str) -> Result<Settings, ConfigError> {
         let wrong = |what: String| ConfigError { place: place.into(), what };
+        for (field, addr) in self.listeners() {
+            let port =
+                addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, p)| p.parse::<u16>().ok());
+            if port.is_none() {
+                return Err(wrong(format!("`{field}` is `{addr}`: write it as host:port")));
+            }
+            if !self.insecure && !is_loopback(addr) {
+                return Err(wrong(format!("`{field}` is {addr}: {REACHABLE}")));
+            }
+        }
         let cluster = hex(&self.cluster.id)
             .and_then(|b| <[u8; 16]>::try_from(b).ok())
             .filter(|id| *id != [0; 16])
@@ -173,6 +221,18 @@ impl File {
             pid_file: None,
         })
     }
+}
+
+/// Why listening elsewhere than on loopback is refused.
+const REACHABLE: &str = "other machines can reach that. There is no encryption and no login yet: anybody there could \
+    read and write all data, and listen in. If the network is yours alone, accept that with `--insecure` (in the file: \
+    `insecure = true`); else listen on 127.0.0.1";
+
+/// Whether only this machine can reach `host:port`. A name other than `localhost` may mean anything.
+fn is_loopback(addr: &str) -> bool {
+    let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host);
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A node's id: from the cluster and its name, so that a configuration needs no table of ids.
@@ -217,7 +277,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
@@ -258,10 +318,25 @@ mod tests {
             ("[cluster]", "durability = \"fast\"\n[cluster]", "none of `group`"),
             ("[cluster]", "[cluster]\npartitions = 100", "partitions"),
             ("[cluster]", "nmae = 1\n[cluster]", "unknown field"),
+            ("listen = \"127.0.0.1:7100\"", "listen = \"7100\"", "host:port"),
+            ("listen = \"127.0.0.1:7100\"", "listen = \"0.0.0.0:7100\"", "--insecure"),
+            ("[cluster]", "http = \"example.org:80\"\n[cluster]", "`http` is example.org:80"),
         ] {
             let refused = check(&GOOD.replacen(from, to, 1)).unwrap_err();
             assert!(refused.contains(says), "{refused}");
         }
+    }
+
+    #[test]
+    fn only_loopback_needs_no_word() {
+        for addr in ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.9.9.9:1"] {
+            assert!(is_loopback(addr), "{addr}");
+        }
+        for addr in ["0.0.0.0:1", "[::]:1", "192.168.0.1:1", "localhost.example.org:1", "::1:1:x"] {
+            assert!(!is_loopback(addr), "{addr}");
+        }
+        let open = GOOD.replacen("listen = \"127.0.0.1:7100\"", "insecure = true\nlisten = \"0.0.0.0:7100\"", 1);
+        check(&open).unwrap();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! dynode itself: the decisions ([`protocol`]), and the shell that runs them on sockets and disks.
 
+pub mod cli;
 pub mod config;
 pub mod limits;
 pub mod protocol;

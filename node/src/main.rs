@@ -1,1 +1,7 @@
-fn main() {}
+//! dynode: see `dynode help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dynode::cli::main()
+}

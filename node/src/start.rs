@@ -59,8 +59,7 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
 async fn serve(settings: Settings) -> Result<(), StartError> {
     let group = settings.durability == Durability::Group;
     let on_data = |why: DataError| StartError::Data { place: settings.data.clone(), why };
-    std::fs::create_dir_all(&settings.data)
-        .map_err(|why| StartError::File { place: settings.data.clone(), why })?;
+    std::fs::create_dir_all(&settings.data).map_err(|why| StartError::File { place: settings.data.clone(), why })?;
     // The address first: a second node of the same configuration must not touch the data of the first.
     let listener = TcpListener::bind(&settings.listen)
         .await
@@ -89,7 +88,8 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
     let addr = listener.local_addr()?;
     info!(name = %settings.name, node = %settings.node, %addr, data = %settings.data.display(), "dynode is up");
 
-    let setup = Setup { cluster: settings.cluster, secret: settings.secret.clone(), name: settings.name.clone(), listener };
+    let setup =
+        Setup { cluster: settings.cluster, secret: settings.secret.clone(), name: settings.name.clone(), listener };
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let asked = async {
         tokio::select! {

@@ -71,6 +71,14 @@ impl<E: Engine> Store<E> {
         if !self.joins(partition, before, &claim)? {
             return Ok(Err(Refused));
         }
+        if let Some((engine, turn, copy)) = self.loaded(partition) {
+            // All of the page or nothing: its values are not complete without the word of how far the scan has come.
+            for entry in &entries {
+                if !copy.has_known(engine, turn, &entry.key, &entry.object)? {
+                    return Ok(Err(Refused));
+                }
+            }
+        }
         self.make_room(partition, &claim.clock)?;
         let unlisted = self.unlisted(partition, before, (!done).then_some(after), &entries)?;
         self.touch(partition);

@@ -244,9 +244,9 @@ impl Clock {
 
     /// Every run of dots, ascending; the base of an actor counts as one run.
     pub fn ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
-        self.actors.iter().flat_map(|(actor, seen)| {
-            seen.ranges().map(|(first, last)| DotRange { actor: *actor, first, last })
-        })
+        self.actors
+            .iter()
+            .flat_map(|(actor, seen)| seen.ranges().map(|(first, last)| DotRange { actor: *actor, first, last }))
     }
 
     /// Each actor with its contiguous base, where that is not 0.

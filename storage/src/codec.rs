@@ -1,8 +1,8 @@
 //! Every stored and sent form of clocks, objects and entries, each behind a format byte.
 //!
 //! Numbers are LEB128 varints, node ids, lives and hashes 8 bytes little-endian. Decoders take any bytes: they return
-//! [`Corrupt`], never panic, and allocate no more than a small multiple of what they were given. Clocks have one form
-//! only: actors and runs ascend, runs do not touch. A format byte is never given a second meaning; a new form gets a new
+//! [`Corrupt`], never panic, and allocate no more than a small multiple of what they were given. Everything has
+//! one form only: numbers are as short as can be, the actors and runs of clocks ascend, runs do not touch. A format byte is never given a second meaning; a new form gets a new
 //! byte, and every released one can be read.
 
 use bytes::{Buf, Bytes};
@@ -274,6 +274,9 @@ impl Reader {
             }
             n |= bits << (7 * i);
             if byte & 0x80 == 0 {
+                if *byte == 0 && i > 0 {
+                    return Err(Corrupt("a number longer than it need be"));
+                }
                 self.rest.advance(i + 1);
                 return Ok(n);
             }

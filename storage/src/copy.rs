@@ -37,6 +37,8 @@ pub struct Copy {
     pub(crate) scans: Scans,
     /// Clock and content as of the last sync.
     synced: (Clock, u64),
+    /// A scan was unfinished at the last sync.
+    synced_mid_scan: bool,
     pub(crate) checkpoint_due: bool,
     /// Dots that came since the last checkpoint.
     pub(crate) since_checkpoint: u64,
@@ -67,6 +69,7 @@ impl Copy {
             content: 0,
             scans: Scans::default(),
             synced: (Clock::new(), 0),
+            synced_mid_scan: false,
             checkpoint_due: true,
             since_checkpoint: 0,
             strips: Strips::default(),
@@ -99,9 +102,15 @@ impl Copy {
     }
 
     /// The set hash that belongs to [`Copy::told`]. Equal clocks have equal hashes, except where one of the copies
-    /// [is scanning](Copy::is_scanning).
+    /// [is in the middle of a scan](Copy::told_mid_scan).
     pub fn told_content(&self) -> u64 {
         if broken(Rule::Volatile) { self.content } else { self.synced.1 }
+    }
+
+    /// Was a scan unfinished at the moment that [`Copy::told`] speaks of? Its content then is ahead of its clock, and
+    /// says nothing about copies with an equal one.
+    pub fn told_mid_scan(&self) -> bool {
+        self.synced_mid_scan
     }
 
     /// The set hash as of now.
@@ -148,6 +157,7 @@ impl Copy {
     pub(crate) fn mark_synced(&mut self) {
         self.synced.0.clone_from(&self.clock);
         self.synced.1 = self.content;
+        self.synced_mid_scan = self.is_scanning();
     }
 
     /// Asks for a checkpoint with the next batch if there is anything new to say; true if there is.
@@ -208,7 +218,11 @@ impl Copy {
             self.clock.add(*dot);
             if dot.counter > self.watermark.base(dot.actor) {
                 let said = std::mem::take(&mut unsaid);
-                turn.push(Step::Put(Space::Index, index_at(self.partition, *dot), codec::encode_index(key, said).into()));
+                turn.push(Step::Put(
+                    Space::Index,
+                    index_at(self.partition, *dot),
+                    codec::encode_index(key, said).into(),
+                ));
             }
         }
         self.since_checkpoint += new.len() as u64;
@@ -243,6 +257,27 @@ impl Copy {
         Ok(Ok(()))
     }
 
+    /// Has the copy every value that this object leaves out as known and that would survive here?
+    pub(crate) fn has_known<E: Engine>(
+        &self,
+        engine: &E,
+        turn: &Turn,
+        key: &ObjectKey,
+        incoming: &Object,
+    ) -> Result<bool, EngineError> {
+        let mut known = incoming.values.iter().filter(|s| s.value == Payload::Known).map(|s| s.dot).peekable();
+        if known.peek().is_none() {
+            return Ok(true);
+        }
+        let stored = turn.object(engine, &object_at(self.partition, key.as_bytes()))?;
+        Ok(known.all(|d| stored.value(d).is_some() || self.has_seen(key, &stored, d)))
+    }
+
+    /// Has the copy seen the dot, as far as this key is concerned?
+    fn has_seen(&self, key: &ObjectKey, stored: &Object, dot: Dot) -> bool {
+        self.clock.has(dot) || stored.context.has(dot) || self.scans.have_seen(key, dot)
+    }
+
     /// The values that survive; `None` when one is needed that did not come along.
     fn merged(
         &self,
@@ -251,8 +286,8 @@ impl Copy {
         incoming: Vec<Sibling>,
         seen_by_them: impl Fn(Dot) -> bool,
     ) -> Option<Vec<Sibling>> {
-        let seen_by_us = |d| self.clock.has(d) || stored.context.has(d) || self.scans.have_seen(key, d);
-        let kept = merge_values(stored.values.clone(), incoming, |d| !seen_by_them(d), |d| !seen_by_us(d));
+        let unseen_by_us = |d| !self.has_seen(key, stored, d);
+        let kept = merge_values(stored.values.clone(), incoming, |d| !seen_by_them(d), unseen_by_us);
         kept.iter().all(|s| s.value != Payload::Known).then_some(kept)
     }
 
@@ -290,11 +325,7 @@ impl Copy {
         let stable = stable.min(self.clock.base(actor));
         if stable > former {
             let (first, end) = (Dot { actor, counter: former + 1 }, Dot { actor, counter: stable + 1 });
-            turn.push(Step::DeleteRange(
-                Space::Index,
-                index_at(self.partition, first),
-                index_at(self.partition, end),
-            ));
+            turn.push(Step::DeleteRange(Space::Index, index_at(self.partition, first), index_at(self.partition, end)));
             self.watermark.add_range(DotRange { actor, first: 1, last: stable });
             self.checkpoint_due = true;
         }

@@ -14,7 +14,7 @@
 //! | [`seal`] | contexts that clients hold and cannot forge |
 //! | [`engine`] | what a copy needs of a disk: batches, syncs, snapshots |
 //! | [`memory`] | the engine in memory, which forgets on a crash what was not synced |
-//! | [`rocks`] | the engine on RocksDB (feature `rocksdb`) |
+//! | `rocks` | the engine on RocksDB (feature `rocksdb`) |
 //! | [`store`] | all copies of one node: the turn's batch, lives, commits |
 //! | [`copy`] | one copy: apply, read |
 //! | `load` | how a copy is opened: its checkpoint, and the index entries since |

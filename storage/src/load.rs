@@ -13,7 +13,11 @@ use crate::store::damaged;
 
 impl Copy {
     /// Reads the copy's checkpoint and the index entries since. `None`: the node holds no copy.
-    pub(crate) fn load<E: Engine>(engine: &E, node: NodeId, partition: PartitionId) -> Result<Option<Copy>, EngineError> {
+    pub(crate) fn load<E: Engine>(
+        engine: &E,
+        node: NodeId,
+        partition: PartitionId,
+    ) -> Result<Option<Copy>, EngineError> {
         let Some(Checkpoint { life, clock, watermark, content, scans }) = load_checkpoint(engine, partition)? else {
             return Ok(None);
         };

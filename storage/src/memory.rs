@@ -57,7 +57,12 @@ impl MemoryEngine {
     }
 }
 
-fn range<'a>(records: &'a Records, space: Space, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&'a Bytes, &'a Bytes)> {
+fn range<'a>(
+    records: &'a Records,
+    space: Space,
+    from: &[u8],
+    to: &[u8],
+) -> impl Iterator<Item = (&'a Bytes, &'a Bytes)> {
     let bounds = (Bound::Included(from), Bound::Excluded(to));
     (from < to).then(|| records[space.index()].range::<[u8], _>(bounds)).into_iter().flatten()
 }

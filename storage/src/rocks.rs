@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rocksdb::properties as property;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, DBRecoveryMode,
-    DataBlockIndexType, ErrorKind, LogLevel, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    DBRecoveryMode, DataBlockIndexType, ErrorKind, LogLevel, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 use self_cell::self_cell;
 
@@ -131,8 +131,8 @@ impl RocksEngine {
         std::fs::create_dir_all(path)
             .map_err(|e| EngineError::Failed(format!("cannot make the directory {}: {e}", path.display())))?;
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
-        let families = Space::ALL
-            .map(|space| ColumnFamilyDescriptor::new(space.name(), family_options(space, &options, &cache)));
+        let families =
+            Space::ALL.map(|space| ColumnFamilyDescriptor::new(space.name(), family_options(space, &options, &cache)));
         let db = DB::open_cf_descriptors(&database_options(&options), path, families).map_err(|e| opening(path, &e))?;
         let database = Database::try_new(Arc::new(db), |db| families_of(db))?;
         let index = database.borrow_dependent()[Space::Index.index()];
@@ -256,7 +256,8 @@ impl Engine for RocksEngine {
     }
 
     fn size(&self, space: Space) -> u64 {
-        self.property(space, property::ESTIMATE_LIVE_DATA_SIZE) + self.property(space, property::CUR_SIZE_ALL_MEM_TABLES)
+        self.property(space, property::ESTIMATE_LIVE_DATA_SIZE)
+            + self.property(space, property::CUR_SIZE_ALL_MEM_TABLES)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::key::ObjectKey;
 
 /// Unfinished scans remembered. Each further one costs a write for every key that it was the only word about
 /// (see [`Scans::most_dispensable`]).
-const SCANS_MAX: usize = 8;
+const SCANS_MAX: usize = 4;
 
 /// The unfinished scans of one copy.
 #[derive(Debug, Clone, Default)]

@@ -21,6 +21,15 @@ use crate::rules::{Rule, broken};
 /// The record in [`Space::Meta`] that says from which life on copies may go on.
 const LIVES_FROM: &[u8] = b"lives-from";
 
+/// The record in [`Space::Meta`] that no life given out so far reaches.
+const LIVES_TO: &[u8] = b"lives-to";
+
+/// Lives that one run may give out: every copy may begin one when it is opened, and another now and then.
+const LIVES_A_RUN: u64 = 1 << 20;
+
+/// What is stored of lives cannot be greater: there would be no room to count on.
+const LIFE_MAX: u64 = u64::MAX - 4 * LIVES_A_RUN;
+
 /// What is known of how the last run on these data ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {
@@ -59,21 +68,21 @@ impl<E: Engine> Store<E> {
     /// lives from there on. Everything that is on the disk is made durable first.
     pub fn open(mut engine: E, node: NodeId, first_life: u64, past: Past) -> Result<Store<E>, EngineError> {
         engine.sync()?;
-        let stored = engine.get(Space::Meta, LIVES_FROM)?;
-        let mut lives_from = match stored.as_deref().map(<[u8; 8]>::try_from) {
-            None => 0,
-            Some(Ok(bytes)) => u64::from_le_bytes(bytes),
-            Some(Err(_)) => return Err(damaged(Space::Meta, &Corrupt("lives-from is not 8 bytes"))),
-        };
+        // The wall clock may have been set back since the last run: lives go on from where that one could have come to.
+        let next_life = first_life.max(read_life(&engine, LIVES_TO)?);
+        let mut lives_from = read_life(&engine, LIVES_FROM)?;
         if past == Past::MayLack && !broken(Rule::Reuse) {
-            lives_from = first_life;
-            let value = Bytes::copy_from_slice(&lives_from.to_le_bytes());
-            engine.write(&[Step::Put(Space::Meta, Bytes::from_static(LIVES_FROM), value)], true)?;
+            lives_from = next_life;
         }
+        let record = |key, life: u64| {
+            Step::Put(Space::Meta, Bytes::from_static(key), Bytes::copy_from_slice(&life.to_le_bytes()))
+        };
+        let reserved = next_life.saturating_add(LIVES_A_RUN);
+        engine.write(&[record(LIVES_FROM, lives_from), record(LIVES_TO, reserved)], true)?;
         Ok(Store {
             engine,
             node,
-            next_life: first_life,
+            next_life,
             lives_from,
             copies: BTreeMap::new(),
             absent: BTreeSet::new(),
@@ -267,6 +276,16 @@ impl<E: Engine> Store<E> {
     fn take_life(&mut self) -> u64 {
         self.next_life += 1;
         self.next_life - 1
+    }
+}
+
+/// A record of [`Space::Meta`] that holds a life; 0 where there is none yet.
+fn read_life<E: Engine>(engine: &E, key: &[u8]) -> Result<u64, EngineError> {
+    let stored = engine.get(Space::Meta, key)?;
+    let life = stored.map_or(Ok(0), |bytes| bytes[..].try_into().map(u64::from_le_bytes));
+    match life {
+        Ok(life) if life <= LIFE_MAX => Ok(life),
+        _ => Err(damaged(Space::Meta, &Corrupt("a life that cannot be"))),
     }
 }
 

@@ -1,0 +1,12 @@
+//! Clocks: any bytes are refused or are what the encoder writes.
+#![no_main]
+
+use bytes::Bytes;
+use dynode_storage::codec;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(clock) = codec::decode_clock(Bytes::copy_from_slice(data)) {
+        assert_eq!(codec::encode_clock(&clock), data);
+    }
+});

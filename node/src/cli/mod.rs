@@ -1,0 +1,189 @@
+//! The command line: what can be said, and which file does it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `start`, `log` | `dynode start`: one node, until it is told to stop; its log |
+//! | `dev/` | `dynode dev`: a local cluster, one process a node |
+//! | `status`, `ring`, `svg`, `local` | what the nodes say of themselves, tables and drawings of it |
+//! | `data`, `list` | `get`, `put`, `delete`; `list` |
+//! | [`transfer`] | many files or keys at once: walking, bounds, retries, progress, the summary |
+//! | `import`, `export`, `verify` | the three that use it |
+//! | `target` | the nodes to talk to |
+//! | `output`, [`table`], [`units`] | what is printed, and how |
+//!
+//! Absent: nothing here decides anything about copies or quorums. All but `start` talk to nodes through `dynode_client`
+//! and nothing else.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "people, files, processes and clocks are here")]
+
+mod data;
+mod dev;
+pub mod export;
+pub mod import;
+mod list;
+mod local;
+mod log;
+mod output;
+mod ring;
+mod start;
+mod status;
+pub mod svg;
+pub mod table;
+mod target;
+pub mod transfer;
+pub mod units;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::output::{Done, Failure};
+use self::target::TargetArgs;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all went well
+  1  something failed or is not there; stderr says what, as one line of JSON with --json
+  2  the command line makes no sense
+  3  `get` and `export` only: a key has several siblings where one value was wanted
+
+A first try: `dynode dev` in one terminal; in another `dynode status`, `dynode put fruit apple green`, \
+`dynode get fruit apple`, `dynode import DIR`, `dynode ring`.";
+
+/// A leaderless, always-writable key-value store.
+#[derive(Debug, Parser)]
+#[command(name = "dynode", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a local cluster from nothing, one process a node, until Ctrl-C
+    Dev(dev::DevArgs),
+    /// Run one node
+    Start(start::StartArgs),
+    /// Show the state of all nodes
+    Status,
+    /// Show the members of the cluster
+    Members,
+    /// Show who owns what, or where a key lives
+    Ring(ring::RingArgs),
+    /// Show what the node asked holds itself, for checking and debugging
+    Local(local::LocalArgs),
+    /// Read a key: its value goes to stdout
+    Get(data::GetArgs),
+    /// Write a key
+    Put(data::PutArgs),
+    /// Delete a key
+    Delete(data::DeleteArgs),
+    /// List the keys of a bucket in order
+    List(list::ListArgs),
+    /// Write every file of a folder into a bucket
+    Import(import::ImportArgs),
+    /// Write every key of a bucket into a folder
+    Export(export::ExportArgs),
+    /// Read every file of a folder back from a bucket, and compare the bytes
+    Verify(verify::VerifyArgs),
+}
+
+/// Does what the arguments of this process say.
+pub fn main() -> ExitCode {
+    let Cli { target, command } = Cli::parse();
+    let json = target.json;
+    match execute(&target, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(json),
+    }
+}
+
+fn execute(target: &TargetArgs, command: Command) -> Done {
+    if matches!(command, Command::Dev(_) | Command::Start(_)) && target.is_given() {
+        let what = "`dev` and `start` run nodes of their own";
+        return Err(Failure::new("usage", what).advice("Leave out --node.").exit(2));
+    }
+    // A node makes a runtime of its own.
+    if let Command::Start(args) = command {
+        return start::run(args);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::new("system", format!("the system refuses a runtime: {e}")))?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Start(args) => start::run(args),
+            Command::Dev(args) => dev::run(args, target.json).await,
+            Command::Status => status::status(target).await,
+            Command::Members => status::members(target).await,
+            Command::Ring(args) => ring::run(target, args).await,
+            Command::Local(args) => local::run(target, args).await,
+            Command::Get(args) => data::get(target, args).await,
+            Command::Put(args) => data::put(target, args).await,
+            Command::Delete(args) => data::delete(target, args).await,
+            Command::List(args) => list::run(target, args).await,
+            Command::Import(args) => import::run(target, args).await,
+            Command::Export(args) => export::run(target, args).await,
+            Command::Verify(args) => verify::run(target, args).await,
+        }
+    });
+    // A file that is still being read in the background must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_people_write_is_understood() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        for line in [
+            "dynode dev",
+            "dynode dev --nodes 5 --data d --base-port 7200 --durability os --partitions 64 --replicas 2",
+            "dynode start --config d/n0/dynode.toml",
+            "dynode start --name a --data d --listen 127.0.0.1:1 --http 127.0.0.1:2 --resp 127.0.0.1:3",
+            "dynode start --data d --join 127.0.0.1:7100 --join 127.0.0.1:7110 --zone z --weight 2 --durability os",
+            "dynode status --json",
+            "dynode --json --node a:1 status --node b:2",
+            "dynode ring --key b/k --svg ring.svg --partitions",
+            "dynode get b k --r one --strict --timeout 2s -o file --siblings",
+            "dynode put b k v --w all --overwrite",
+            "dynode put b k - --context abc",
+            "dynode put b k",
+            "dynode delete b k --context abc",
+            "dynode list b --prefix p --limit 10",
+            "dynode import d --bucket files --jobs 8 --w all --skip-large",
+            "dynode export d --bucket files",
+            "dynode verify d --bucket files --r all",
+            "dynode local --key b/k",
+        ] {
+            if let Err(e) = parse(line) {
+                panic!("{line}: {e}");
+            }
+        }
+        for line in [
+            "dynode",
+            "dynode start --config f --name a",
+            "dynode put b k v --context c --overwrite",
+            "dynode get b k --r none",
+            "dynode import d --jobs 0",
+            "dynode ring --key nobucket",
+            "dynode dev --nodes 0",
+            "dynode start --data d --durability fast",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

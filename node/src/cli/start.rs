@@ -1,0 +1,231 @@
+//! `start`: one node, from a configuration file or, for a cluster of its own, from flags.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::output::{Done, Failure};
+use super::{dev, log};
+use crate::config::{ClusterFile, File, MemberFile, PARTITIONS, REPLICAS, Settings, parse_durability};
+
+const NAME_DEFAULT: &str = "n0";
+const LISTEN_DEFAULT: &str = "127.0.0.1:7100";
+
+/// `start`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+    With --config the node runs as the file says; relative paths in it count from the file. With --data instead, a cluster \
+    of one node is made there at the first start (its dynode.toml holds the cluster's id and secret), and goes on at later \
+    ones. The node writes its log to stderr (filter: DYNODE_LOG, as in `debug` or `info,dynode::shell=debug`) and its \
+    process id to dynode.pid beside its dynode.toml. SIGTERM and Ctrl-C stop it after what is under way is answered.")]
+pub(super) struct StartArgs {
+    /// The node's dynode.toml
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "data", "listen", "http", "resp", "join", "zone", "weight", "durability"])]
+    config: Option<PathBuf>,
+    /// Its name [default: n0]
+    #[arg(long)]
+    name: Option<String>,
+    /// Where its dynode.toml and data are
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    data: Option<PathBuf>,
+    /// Where clients and peers connect [default: 127.0.0.1:7100]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Where HTTP is to be served
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// Where the Redis protocol is to be served
+    #[arg(long, value_name = "HOST:PORT")]
+    resp: Option<String>,
+    /// Join the cluster of this node (not possible yet)
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Vec<String>,
+    /// What the node fails together with, such as a rack [default: default]
+    #[arg(long)]
+    zone: Option<String>,
+    /// Its capacity relative to other nodes' [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    weight: Option<u32>,
+    /// When a write counts as taken: group, os or interval:<duration> [default: group]
+    #[arg(long, value_name = "WHEN", value_parser = checked_durability)]
+    durability: Option<String>,
+    /// Listen beyond this machine although there is no encryption and no login
+    #[arg(long)]
+    insecure: bool,
+    /// Stop when the process that started this one, with this id, is gone
+    #[arg(long, value_name = "PID", hide = true)]
+    stop_with_parent: Option<u32>,
+}
+
+/// As `--durability` takes it.
+pub(super) fn checked_durability(text: &str) -> Result<String, String> {
+    parse_durability(text).map(|_| text.to_string())
+}
+
+pub(super) fn run(args: StartArgs) -> Done {
+    if let Some(parent) = args.stop_with_parent {
+        stop_with(parent)?;
+    }
+    log::begin();
+    run_node(settings(args)?)
+}
+
+#[cfg(feature = "rocksdb")]
+fn run_node(settings: Settings) -> Done {
+    crate::start::run(settings).map_err(|e| Failure::new("start", e.to_string()))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn run_node(_: Settings) -> Done {
+    Err(Failure::new("start", "this build has no storage engine").advice("Build dynode with its default features."))
+}
+
+fn settings(args: StartArgs) -> Result<Settings, Failure> {
+    let insecure = args.insecure;
+    let place = match &args.config {
+        Some(place) => place.clone(),
+        None => own_cluster(args)?,
+    };
+    let mut file = File::read(&place).map_err(|e| wrong(&e))?;
+    file.insecure |= insecure;
+    let mut settings = file.check(&place.display().to_string()).map_err(|e| wrong(&e))?;
+    settings.pid_file = Some(place.with_file_name(dev::PID_FILE));
+    Ok(settings)
+}
+
+fn wrong(e: &crate::config::ConfigError) -> Failure {
+    Failure::new("config", e.to_string())
+}
+
+/// The dynode.toml of a cluster of one node: made now, or there already and not contradicted.
+fn own_cluster(args: StartArgs) -> Result<PathBuf, Failure> {
+    if !args.join.is_empty() {
+        let what = "joining a running cluster is not possible yet";
+        return Err(Failure::new("not_yet", what).advice(
+            "For a cluster on this machine: dynode dev. For one on several machines, give every node a dynode.toml with \
+             the same [cluster] table (id, secret, all members) and run `dynode start --config` on each; `dynode dev` \
+             writes such files to begin with. Without --join a cluster of this one node is made.",
+        ));
+    }
+    // Clap has seen to it that there is one.
+    let dir = args.data.clone().unwrap_or_default();
+    let place = dir.join(dev::CONFIG_FILE);
+    if place.exists() {
+        let file = File::read(&place).map_err(|e| wrong(&e))?;
+        agree(&file, &args, &place)?;
+        return Ok(place);
+    }
+    let name = args.name.unwrap_or_else(|| NAME_DEFAULT.into());
+    let listen = args.listen.unwrap_or_else(|| LISTEN_DEFAULT.into());
+    let zone = args.zone.unwrap_or_else(|| "default".into());
+    let member = MemberFile { name: name.clone(), addr: listen.clone(), zone, weight: args.weight.unwrap_or(1) };
+    let file = File {
+        name,
+        data: dev::DATA_DIR.into(),
+        listen,
+        http: args.http,
+        resp: args.resp,
+        durability: args.durability.unwrap_or_else(|| "group".into()),
+        insecure: args.insecure,
+        cluster: ClusterFile {
+            id: dev::random_hex(16),
+            secret: dev::random_hex(32),
+            partitions: PARTITIONS,
+            replicas: REPLICAS,
+            members: vec![member],
+        },
+    };
+    // What could not start must not be left behind.
+    file.clone().check(&place.display().to_string()).map_err(|e| wrong(&e))?;
+    dev::write_config(&place, &file)?;
+    Ok(place)
+}
+
+/// Flags that say something else than the file that is there.
+fn agree(file: &File, args: &StartArgs, place: &Path) -> Result<(), Failure> {
+    let member = file.cluster.members.iter().find(|member| member.name == file.name);
+    let weight = member.map(|member| member.weight.to_string());
+    let said = [
+        ("--name", args.name.as_deref(), Some(file.name.as_str())),
+        ("--listen", args.listen.as_deref(), Some(file.listen.as_str())),
+        ("--http", args.http.as_deref(), file.http.as_deref()),
+        ("--resp", args.resp.as_deref(), file.resp.as_deref()),
+        ("--zone", args.zone.as_deref(), member.map(|member| member.zone.as_str())),
+        ("--weight", args.weight.map(|w| w.to_string()).as_deref(), weight.as_deref()),
+        ("--durability", args.durability.as_deref(), Some(file.durability.as_str())),
+    ]
+    .into_iter()
+    .find_map(|(flag, said, found)| match said {
+        Some(said) if Some(said) != found => Some((flag, said.to_string(), found.unwrap_or("nothing").to_string())),
+        _ => None,
+    });
+    match said {
+        None => Ok(()),
+        Some((flag, said, found)) => {
+            let what = format!("{flag} says {said}, and {} says {found}", place.display());
+            Err(Failure::new("config", what).advice("Leave the flag out, or change the file."))
+        }
+    }
+}
+
+/// Has the system stop this process when its parent is gone.
+#[cfg(target_os = "linux")]
+fn stop_with(parent: u32) -> Done {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|e| Failure::new("system", format!("cannot be stopped with its parent: {e}")))?;
+    // It may have gone before it was asked for.
+    match getppid().map(|pid| pid.as_raw_pid().unsigned_abs()) {
+        Some(pid) if pid == parent => Ok(()),
+        _ => Err(Failure::new("system", "the process that started this one is gone")),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stop_with(_: u32) -> Done {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn parse(line: &str) -> StartArgs {
+        match crate::cli::Cli::try_parse_from(line.split(' ')).unwrap().command {
+            crate::cli::Command::Start(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_cluster_of_one_node_is_made_once_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |flags: &str| settings(parse(&format!("dynode start --data {}/x{flags}", dir.path().display())));
+        let first = start(" --name solo --zone z --weight 2").unwrap();
+        assert_eq!((first.name.as_str(), first.data.as_path()), ("solo", dir.path().join("x/data").as_path()));
+        assert_eq!(first.pid_file, Some(dir.path().join("x/dynode.pid")));
+        let again = start("").unwrap();
+        assert_eq!((again.cluster, again.secret), (first.cluster, first.secret));
+        let refused = start(" --name other").unwrap_err().to_string();
+        assert!(refused.contains("--name says other") && refused.contains("says solo"), "{refused}");
+    }
+
+    #[test]
+    fn joining_is_answered_with_what_is_possible() {
+        let refused = settings(parse("dynode start --data d --join 127.0.0.1:7100")).unwrap_err().to_string();
+        assert!(refused.contains("not possible yet") && refused.contains("dynode dev"), "{refused}");
+        assert!(!Path::new("d").exists());
+    }
+
+    #[test]
+    fn listening_beyond_this_machine_needs_a_word_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let line = format!("dynode start --data {}/x --listen 0.0.0.0:7100", dir.path().display());
+        let refused = settings(parse(&line)).unwrap_err().to_string();
+        assert!(refused.contains("--insecure"), "{refused}");
+        assert!(!dir.path().join("x").exists());
+        assert!(settings(parse(&format!("{line} --insecure"))).is_ok());
+    }
+}

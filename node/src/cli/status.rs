@@ -1,0 +1,242 @@
+//! `status` and `members`: all nodes as one table, each asked at its own address.
+
+use dynode_client::{Client, Layout, Topic};
+use dynode_ring::{Member, Share};
+use owo_colors::OwoColorize;
+use serde_json::{Value, json};
+
+use super::output::{Done, print, print_json};
+use super::table::Side::{Left, Right};
+use super::table::{Cell, Table};
+use super::target::TargetArgs;
+use super::units;
+
+/// What one member says of itself, or why it says nothing.
+struct Seen {
+    member: Member,
+    share: Share,
+    report: Result<Value, String>,
+}
+
+/// Succeeds when any of the nodes given answers: that others are down is what it is there to show.
+pub(super) async fn status(target: &TargetArgs) -> Done {
+    let client = target.connect().await?;
+    let layout = client.layout();
+    let seen = ask_all(&client, &layout).await;
+    match target.json {
+        true => print_json(&as_json(&client, &layout, &seen)),
+        false => print(&as_table(&client, &layout, &seen)),
+    }
+}
+
+pub(super) async fn members(target: &TargetArgs) -> Done {
+    let layout = target.connect().await?.layout();
+    let shares = shares(&layout);
+    if target.json {
+        let members: Vec<Value> = shares.iter().map(|(member, share)| member_json(member, share)).collect();
+        return print_json(&json!({ "epoch": layout.epoch(), "members": members }));
+    }
+    let columns =
+        [("name", Left), ("address", Left), ("zone", Left), ("weight", Right), ("share", Right), ("id", Left)];
+    let mut table = Table::new(columns);
+    for (member, share) in &shares {
+        table.row([
+            member.name.as_str().into(),
+            member.addr.as_str().into(),
+            member.zone.as_str().into(),
+            member.weight.to_string().into(),
+            units::percent(share.fraction).into(),
+            Cell::faint(member.id.to_string()),
+        ]);
+    }
+    print(&table.render())
+}
+
+/// Members by name, as people look for them, with what they hold.
+pub(super) fn shares(layout: &Layout) -> Vec<(Member, Share)> {
+    let mut shares: Vec<(Member, Share)> = layout.members().iter().cloned().zip(layout.shares()).collect();
+    shares.sort_by(|(a, _), (b, _)| by_name(&a.name, &b.name));
+    shares
+}
+
+/// `n2` before `n10`: shorter names of one kind first.
+fn by_name(a: &str, b: &str) -> std::cmp::Ordering {
+    let split = |name: &str| {
+        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        (stem.to_string(), name[stem.len()..].parse::<u64>().ok())
+    };
+    split(a).cmp(&split(b)).then_with(|| a.cmp(b))
+}
+
+async fn ask_all(client: &Client, layout: &Layout) -> Vec<Seen> {
+    let mut asked = tokio::task::JoinSet::new();
+    for (at, (member, share)) in shares(layout).into_iter().enumerate() {
+        let client = client.clone();
+        asked.spawn(async move {
+            let report = match client.inspect(Some(member.id), Topic::Status).await {
+                Ok(json) => serde_json::from_slice(&json).map_err(|e| format!("answers what is no report: {e}")),
+                Err(e) => Err(e.to_string()),
+            };
+            (at, Seen { member, share, report })
+        });
+    }
+    let mut seen = asked.join_all().await;
+    seen.sort_by_key(|(at, _)| *at);
+    seen.into_iter().map(|(_, seen)| seen).collect()
+}
+
+fn as_json(client: &Client, layout: &Layout, seen: &[Seen]) -> Value {
+    let nodes: Vec<Value> = seen
+        .iter()
+        .map(|Seen { member, share, report }| {
+            let mut node = member_json(member, share);
+            match report {
+                Ok(report) => {
+                    node["state"] = report["state"].clone();
+                    node["report"] = report.clone();
+                }
+                Err(why) => {
+                    node["state"] = json!("unreachable");
+                    node["error"] = json!(why);
+                }
+            }
+            node
+        })
+        .collect();
+    json!({
+        "cluster": client.cluster().iter().map(|b| format!("{b:02x}")).collect::<String>(),
+        "asked": client.node().1,
+        "epoch": layout.epoch(),
+        "partitions": layout.partitions(),
+        "replicas": layout.replicas(),
+        "nodes": nodes,
+    })
+}
+
+pub(super) fn member_json(member: &Member, share: &Share) -> Value {
+    json!({
+        "name": member.name,
+        "node": member.id.to_string(),
+        "addr": member.addr,
+        "zone": member.zone,
+        "weight": member.weight,
+        "partitions": share.held,
+        "target": share.target,
+        "share": share.fraction,
+    })
+}
+
+fn as_table(client: &Client, layout: &Layout, seen: &[Seen]) -> String {
+    let mut table = Table::new([
+        ("node", Left),
+        ("state", Left),
+        ("address", Left),
+        ("zone", Left),
+        ("weight", Right),
+        ("share", Right),
+        ("partitions", Right),
+        ("bytes", Right),
+        ("sync", Left),
+        ("peers", Left),
+        ("version", Left),
+        ("up for", Right),
+    ]);
+    let (mut remarks, mut up) = (Vec::new(), 0);
+    for Seen { member, share, report } in seen {
+        let mut cells = vec![Cell::styled(member.name.as_str(), owo_colors::Style::new().bold())];
+        cells.push(match report {
+            Ok(report) if report["state"] == "up" => Cell::good("up"),
+            Ok(report) => Cell::notable(report["state"].as_str().unwrap_or("?")),
+            Err(_) => Cell::bad("unreachable"),
+        });
+        cells.extend([
+            member.addr.as_str().into(),
+            member.zone.as_str().into(),
+            member.weight.to_string().into(),
+            units::percent(share.fraction).into(),
+            share.held.to_string().into(),
+        ]);
+        match report {
+            Ok(report) => {
+                up += 1;
+                cells.extend(figures(report));
+                remarks.extend(alarms(&member.name, report));
+            }
+            Err(why) => remarks.push(format!("{} {}: {why}", "unreachable:".red(), member.name)),
+        }
+        table.row(cells);
+    }
+    let id: String = client.cluster()[..4].iter().map(|b| format!("{b:02x}")).collect();
+    let copies = layout.replicas().min(layout.members().len());
+    let mut text = format!(
+        "cluster {}  epoch {}  {} × {}  {up} of {} up\n\n{}",
+        format!("{id}…").bold(),
+        layout.epoch(),
+        units::counted(u64::from(layout.partitions()), "partition"),
+        if copies == 1 { "1 copy".to_string() } else { format!("{copies} copies") },
+        units::counted(seen.len() as u64, "node"),
+        table.render(),
+    );
+    if !remarks.is_empty() {
+        text.push('\n');
+    }
+    for remark in remarks {
+        text.push_str(&remark);
+        text.push('\n');
+    }
+    text
+}
+
+/// The cells that only the node itself can fill.
+fn figures(report: &Value) -> [Cell; 5] {
+    let bytes: u64 = report["bytes"].as_object().into_iter().flat_map(|b| b.values()).filter_map(Value::as_u64).sum();
+    let (lacking, pulling) = (report["sync"]["lacking"].as_u64(), report["sync"]["pulling"].as_u64());
+    let sync = match (lacking.unwrap_or(0), pulling.unwrap_or(0)) {
+        (0, 0) => Cell::good("whole"),
+        (lacking, 0) => Cell::notable(format!("lacks {lacking}")),
+        (lacking, pulling) => Cell::notable(format!("lacks {lacking}, pulls {pulling}")),
+    };
+    let peers = report["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let up = peers.iter().filter(|peer| peer["up"] == true).count();
+    let peers_cell = format!("{up}/{}", peers.len());
+    [
+        units::bytes(bytes).into(),
+        sync,
+        if up == peers.len() { peers_cell.into() } else { Cell::notable(peers_cell) },
+        report["version"].as_str().unwrap_or("?").into(),
+        units::uptime(report["uptime_seconds"].as_u64().unwrap_or(0)).into(),
+    ]
+}
+
+/// Counters that should stay 0.
+fn alarms(name: &str, report: &Value) -> Vec<String> {
+    let said = [
+        ("no_progress", "syncs that went round in circles"),
+        ("content_differs", "copies with equal clocks and different content"),
+    ];
+    let alarm = |(counter, words): (&str, &str)| {
+        let count = report["counters"][counter].as_u64().filter(|count| *count > 0)?;
+        Some(format!("{} {name}: {count} {words}: a bug, please report it", "ALARM:".red().bold()))
+    };
+    said.into_iter().filter_map(alarm).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_numbers_are_in_the_order_of_the_numbers() {
+        let mut names = ["n10", "n2", "a", "n1", "z1"];
+        names.sort_by(|a, b| by_name(a, b));
+        assert_eq!(names, ["a", "n1", "n2", "n10", "z1"]);
+    }
+
+    #[test]
+    fn a_report_with_holes_is_shown_all_the_same() {
+        let cells = figures(&json!({}));
+        assert_eq!(cells.len(), 5);
+        assert!(alarms("n0", &json!({ "counters": { "no_progress": 0 } })).is_empty());
+        assert_eq!(alarms("n0", &json!({ "counters": { "content_differs": 2 } })).len(), 1);
+    }
+}

@@ -1,0 +1,451 @@
+//! Three owners and a stand-in that hold copies of one partition and write letters to each other. Letters get lost, come
+//! twice and in any order; nodes stop, lose power, lose disks; the oracle looks on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use dynode_ring::PartitionId;
+use dynode_storage::answer::Budget;
+use dynode_storage::codec::{self, Entry, Part};
+use dynode_storage::{Clock, Dot, Object, ObjectKey, Past, Payload};
+
+use super::node::{Asking, Node};
+use super::oracle::{Op, Oracle, Truth};
+use super::rng::Rng;
+
+/// The owners are 0, 1, 2; node 3 is the stand-in.
+pub const OWNERS: usize = 3;
+pub const NODES: usize = 4;
+
+/// What a client knows of a key: the context it was given, and the writes that it has truly seen.
+pub type Session = BTreeMap<ObjectKey, (Clock, BTreeSet<Op>)>;
+
+#[derive(Debug, Clone)]
+pub struct Letter {
+    pub to: usize,
+    pub from: usize,
+    pub body: Body,
+}
+
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// A write on its way to a replica: an encoded entry.
+    Write { op: Op, entry: Bytes },
+    /// "Here is my clock; send what I lack."
+    Pull { clock: Clock, told: Clock, only: Option<ObjectKey>, scan: Option<(u64, Bytes)>, budget: Budget },
+    /// Encoded parts from the index. `truth`: for the oracle, that of the source then.
+    Delta { told: Clock, parts: Bytes, truth: Rc<Truth> },
+    /// Encoded parts of a scan. `truth`: for the oracle, that of the source when the scan began.
+    Page { told: Clock, id: u64, before: Bytes, after: Bytes, done: bool, parts: Bytes, truth: Rc<Truth> },
+    /// There is no copy, or no such scan.
+    Gone,
+}
+
+pub struct World {
+    pub rng: Rng,
+    pub trace: bool,
+    pub nodes: Vec<Node>,
+    pub queue: Vec<Letter>,
+    pub oracle: Oracle,
+    pub sessions: Vec<Session>,
+    pub keys: Vec<ObjectKey>,
+    /// Nodes reach each other within a group.
+    pub group: [usize; NODES],
+    /// Synced before anything is sent, or some time later.
+    pub sync_always: bool,
+    /// Turns take in several events before they are committed.
+    pub long_turns: bool,
+    pub twice: usize,
+    pub lost: usize,
+    pub counts: Counts,
+    next_life: u64,
+    next_scan: u64,
+}
+
+macro_rules! counts {
+    ($($name:ident),*) => {
+        /// How often what is hard to come by came about.
+        #[derive(Debug, Clone, Copy, Default)]
+        pub struct Counts { $(pub $name: usize),* }
+
+        impl std::ops::AddAssign for Counts {
+            fn add_assign(&mut self, other: Counts) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        impl Counts {
+            pub fn each(&self) -> Vec<(&'static str, usize)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
+        }
+    };
+}
+
+counts! {
+    scans, scans_of_scanning, pages, refused_pages, claims, claims_of_many_pages, values_gone_by_scan, refused_entries,
+    writes_while_scanning, reads_while_scanning, power_cuts_while_scanning, copies_let_go
+}
+
+pub fn generous() -> Budget {
+    Budget { bytes: 1 << 20, keys: 1000 }
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut rng = Rng::new(seed);
+        let partition = PartitionId(*rng.pick(&[0, 7, 255, 256, u16::MAX]));
+        let keys =
+            (0..2 + rng.below(11)).map(|i| ObjectKey::new(b"bk", &[b'k'; 3][..i % 3 + 1].repeat(1 + i / 3))).collect();
+        World {
+            trace: std::env::var_os("TRACE").is_some(),
+            nodes: (0..NODES as u64).map(|n| Node::new(n + 1, partition, 1)).collect(),
+            queue: Vec::new(),
+            oracle: Oracle::default(),
+            sessions: vec![Session::new(); 4],
+            keys,
+            group: [0; NODES],
+            sync_always: rng.chance(500),
+            long_turns: rng.chance(500),
+            twice: *rng.pick(&[0, 50]),
+            lost: *rng.pick(&[0, 20, 100, 400]),
+            counts: Counts::default(),
+            next_life: 1,
+            next_scan: 0,
+            rng,
+        }
+    }
+
+    pub fn log(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{}", what());
+        }
+    }
+
+    pub fn partition(&self) -> PartitionId {
+        self.nodes[0].partition
+    }
+
+    pub fn reach(&self, a: usize, b: usize) -> bool {
+        self.group[a] == self.group[b]
+    }
+
+    /// A life that no node had before.
+    pub fn new_lives(&mut self) -> u64 {
+        self.next_life += 1000;
+        self.next_life
+    }
+
+    pub fn send(&mut self, to: usize, from: usize, body: Body) {
+        self.nodes[from].outbox.push(Letter { to, from, body });
+    }
+
+    /// Ends the node's turn: one batch, then the letters leave.
+    pub fn end_turn(&mut self, at: usize) {
+        if self.sync_always {
+            self.sync(at);
+        } else {
+            self.nodes[at].store.commit(false).unwrap();
+        }
+        let letters = std::mem::take(&mut self.nodes[at].outbox);
+        self.queue.extend(letters);
+    }
+
+    pub fn may_end_turn(&mut self, at: usize) {
+        if !self.long_turns || self.rng.chance(600) {
+            self.end_turn(at);
+        }
+    }
+
+    pub fn sync(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.store.commit(true).unwrap();
+        if node.synced != node.truth {
+            node.synced.clone_from(&node.truth);
+        }
+        for op in &node.synced.dots {
+            self.oracle.writes[*op].synced_at.insert(at);
+        }
+    }
+
+    // ---- clients
+
+    pub fn write_at(&mut self, at: usize, key: &ObjectKey, is_put: bool, session: &Session, peers: &[usize]) -> Op {
+        let (context, observed) = session.get(key).cloned().unwrap_or_default();
+        let partition = self.partition();
+        let op = self.oracle.next();
+        self.counts.writes_while_scanning += usize::from(self.nodes[at].is_scanning());
+        let store = &mut self.nodes[at].store;
+        store.hear(partition, &context).unwrap();
+        let dot = store.next_dot(partition).unwrap();
+        let object = if is_put { Object::put(dot, value_of(op), context) } else { Object::delete(context) };
+        assert_eq!(store.apply(partition, key, object.clone(), &[dot]).unwrap(), Ok(1), "a write is applied");
+        self.log(|| {
+            format!("write {op} {} {key} at {at} as {dot} seen {observed:?}", if is_put { "put" } else { "delete" })
+        });
+        self.oracle.write(key.clone(), is_put, dot, observed);
+        self.nodes[at].truth.dots.insert(op);
+        self.nodes[at].truth.learn(key, self.oracle.past(op));
+        let entry = Bytes::from(codec::encode_entry(key, &object, &[dot]));
+        for peer in peers {
+            self.send(*peer, at, Body::Write { op, entry: entry.clone() });
+        }
+        self.may_end_turn(at);
+        op
+    }
+
+    /// Reads from these nodes, merges, and remembers for the session.
+    pub fn read_at(&mut self, from: &[usize], key: &ObjectKey, session: &mut Session) {
+        let (mut merged, mut seen) = (Object::default(), BTreeSet::new());
+        for at in from {
+            self.end_turn(*at);
+            seen.extend(self.nodes[*at].truth.of(key));
+            let node = &mut self.nodes[*at];
+            self.counts.reads_while_scanning += usize::from(node.is_scanning());
+            merged = merged.merge(node.store.read(node.partition, key).unwrap());
+        }
+        let values: BTreeSet<Op> = merged.values.iter().map(|s| op_of(&s.value)).collect();
+        assert_eq!(
+            values,
+            self.oracle.values(&seen),
+            "the values that are read of {key}, where {seen:?} are reflected"
+        );
+        self.log(|| format!("read {key} from {from:?}: {:?}, seen {seen:?}", merged.dots().collect::<Vec<_>>()));
+        session.insert(key.clone(), (merged.client_context(), seen));
+    }
+
+    // ---- letters
+
+    pub fn ask(&mut self, asker: usize, source: usize, only: Option<ObjectKey>, budget: Budget) {
+        let partition = self.partition();
+        let node = &mut self.nodes[asker];
+        node.store.copy(partition).unwrap();
+        let (clock, told) = (node.clock(), node.store.told(partition).unwrap());
+        let scan = node.asking.clone().filter(|a| a.source == source && only.is_none()).map(|a| (a.id, a.after));
+        self.send(source, asker, Body::Pull { clock, told, only, scan, budget });
+        self.may_end_turn(asker);
+    }
+
+    pub fn deliver(&mut self, letter: Letter) {
+        let Letter { to, from, body } = letter;
+        if !self.reach(to, from) {
+            return;
+        }
+        match body {
+            Body::Write { op, entry } => {
+                let entry = codec::decode_entry(entry).unwrap();
+                self.log(|| format!("{to} takes write {op} from {from}"));
+                let past = self.oracle.past(op);
+                assert!(self.take_entry(to, entry, past), "a write is not refused");
+                self.nodes[to].truth.dots.insert(op);
+            }
+            Body::Pull { clock, told, only, scan, budget } if self.nodes[to].has_copy() => {
+                self.nodes[to].heard.insert(from, told);
+                self.answer(to, from, &clock, only.as_ref(), scan, budget);
+            }
+            Body::Pull { .. } => self.send(from, to, Body::Gone),
+            _ if !self.nodes[to].has_copy() => {}
+            Body::Delta { told, parts, truth } => {
+                self.nodes[to].heard.insert(from, told);
+                for part in codec::decode_parts(parts).unwrap() {
+                    let Part::Entry(entry) = part else { panic!("a delta claims nothing") };
+                    let reflected = truth.of(&entry.key);
+                    self.take_entry(to, entry, reflected);
+                }
+            }
+            Body::Page { told, id, before, after, done, parts, truth } => {
+                self.nodes[to].heard.insert(from, told);
+                self.take_page(to, from, id, &before, &after, done, parts, &truth);
+            }
+            Body::Gone => {
+                let node = &mut self.nodes[to];
+                node.asking.take_if(|a| a.source == from);
+            }
+        }
+        self.may_end_turn(to);
+    }
+
+    fn answer(
+        &mut self,
+        at: usize,
+        asker: usize,
+        clock: &Clock,
+        only: Option<&ObjectKey>,
+        scan: Option<(u64, Bytes)>,
+        budget: Budget,
+    ) {
+        let partition = self.partition();
+        self.sync(at); // an answer never says more than what is synced
+        let told = self.nodes[at].store.told(partition).unwrap();
+        let (id, before) = match scan {
+            Some((id, _)) if !self.nodes[at].scans.contains_key(&id) => return self.send(asker, at, Body::Gone),
+            Some(scan) => scan,
+            None => {
+                let answer = self.nodes[at].store.delta(partition, clock, only, budget).unwrap();
+                if let Some(delta) = answer {
+                    self.log(|| format!("{at} answers {asker} with {:?}, more: {}", delta.entries, delta.more));
+                    let parts = encoded(delta.entries.into_iter().map(Part::Entry));
+                    let truth = Rc::new(self.nodes[at].truth.clone());
+                    return self.send(asker, at, Body::Delta { told, parts, truth });
+                }
+                if only.is_some() {
+                    return;
+                }
+                self.next_scan += 1;
+                self.counts.scans += 1;
+                self.counts.scans_of_scanning += usize::from(self.nodes[at].is_scanning());
+                let scan = self.nodes[at].store.scan(partition).unwrap();
+                let truth = Rc::new(self.nodes[at].truth.clone());
+                self.nodes[at].scans.insert(self.next_scan, (scan, truth));
+                (self.next_scan, Bytes::new())
+            }
+        };
+        let (scan, truth) = &self.nodes[at].scans[&id];
+        let page = scan.page(clock, &before, budget).unwrap();
+        let (after, done, truth) = (page.after, page.done, Rc::clone(truth));
+        self.log(|| {
+            format!(
+                "{at} answers {asker} with a page of scan {id}, {before:?} to {after:?}, done: {done}: {:?}",
+                page.parts
+            )
+        });
+        self.send(asker, at, Body::Page { told, id, before, after, done, parts: encoded(page.parts), truth });
+    }
+
+    fn take_entry(&mut self, to: usize, entry: Entry, reflected: BTreeSet<Op>) -> bool {
+        let partition = self.partition();
+        let dots: Vec<Dot> = entry.dots.iter().copied().chain(entry.object.dots()).collect();
+        let key = entry.key.clone();
+        let taken = self.nodes[to].store.absorb_delta(partition, vec![entry]).unwrap();
+        if taken.is_ok() {
+            let ops: Vec<Op> = self.oracle.of_dots(dots).collect();
+            self.nodes[to].truth.dots.extend(ops);
+            self.nodes[to].truth.learn(&key, reflected);
+        }
+        self.counts.refused_entries += usize::from(taken.is_err());
+        taken.is_ok()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn take_page(
+        &mut self,
+        to: usize,
+        from: usize,
+        id: u64,
+        before: &Bytes,
+        after: &Bytes,
+        done: bool,
+        parts: Bytes,
+        truth: &Truth,
+    ) {
+        let partition = self.partition();
+        let parts = codec::decode_parts(parts).unwrap();
+        let claims = matches!(parts.last(), Some(Part::Claim(_)));
+        let mut taken = true;
+        if claims {
+            let before_it = self.nodes[to].store.recount(partition).unwrap();
+            let answer = self.nodes[to].store.absorb_page(partition, before, after, done, parts).unwrap();
+            let after_it = self.nodes[to].store.recount(partition).unwrap();
+            self.counts.pages += 1;
+            self.counts.refused_pages += usize::from(answer.is_err());
+            self.counts.claims += usize::from(done && answer.is_ok());
+            self.counts.claims_of_many_pages += usize::from(done && answer.is_ok() && !before.is_empty());
+            self.counts.values_gone_by_scan += usize::from(after_it.1 < before_it.1);
+            self.log(|| format!("{to} takes a page of scan {id} from {from}: {answer:?}"));
+            taken = answer.is_ok();
+            if taken {
+                let speaks_of = |k: &&ObjectKey| k.as_bytes() > before && (done || k.as_bytes() <= after);
+                for key in self.keys.iter().filter(speaks_of) {
+                    self.nodes[to].truth.learn(key, truth.of(key));
+                }
+            }
+            if done && taken {
+                self.nodes[to].truth.dots.extend(&truth.dots);
+            }
+        } else {
+            for part in parts {
+                let Part::Entry(entry) = part else { panic!("a claim stands last") };
+                let reflected = truth.of(&entry.key);
+                taken &= self.take_entry(to, entry, reflected);
+            }
+        }
+        let node = &mut self.nodes[to];
+        match &mut node.asking {
+            Some(a) if a.id == id && (!taken || done && claims) => node.asking = None,
+            Some(a) if a.id == id && a.after == *before => a.after = after.clone(),
+            // A scan that this node did not know of yet: it goes on with it.
+            None if taken && !done && before.is_empty() => {
+                node.asking = Some(Asking { source: from, id, after: after.clone() });
+            }
+            _ => {}
+        }
+    }
+
+    // ---- faults
+
+    /// True if every acknowledged write that is synced here is synced at another node too.
+    pub fn spare(&self, at: usize) -> bool {
+        let elsewhere =
+            |op: &Op| self.nodes.iter().enumerate().any(|(n, node)| n != at && node.synced.dots.contains(op));
+        self.nodes[at].synced.dots.iter().filter(|op| self.oracle.is_acknowledged(**op)).all(elsewhere)
+    }
+
+    pub fn lose_disk(&mut self, at: usize) {
+        if self.nodes[at].has_copy() && self.spare(at) {
+            self.log(|| format!("{at} loses its disk"));
+            let lives = self.new_lives();
+            self.nodes[at] = Node::new(at as u64 + 1, self.partition(), lives);
+        }
+    }
+
+    pub fn power_cut(&mut self, at: usize) {
+        self.log(|| format!("power cut at {at}"));
+        self.counts.power_cuts_while_scanning += usize::from(self.nodes[at].is_scanning());
+        let lives = self.new_lives();
+        // Under group commit nothing has left that was not synced; else others may have seen what is gone now.
+        let past = if self.sync_always { Past::Whole } else { Past::MayLack };
+        let node = &mut self.nodes[at];
+        let mut engine = node.take_engine();
+        engine.lose_unsynced();
+        node.reopen(engine, lives, past);
+        node.truth.clone_from(&node.synced);
+        let clock = node.clock();
+        for op in &self.nodes[at].synced.dots {
+            assert!(clock.has(self.oracle.writes[*op].dot), "write {op} was synced at {at}, and is gone");
+        }
+    }
+
+    /// The process ends, cleanly or not, and before the letters of its turn have left; the machine goes on.
+    pub fn restart(&mut self, at: usize, clean: bool) {
+        self.log(|| format!("restart of {at}, clean: {clean}"));
+        let lives = self.new_lives();
+        if clean {
+            self.nodes[at].store.close().unwrap();
+        } else {
+            self.nodes[at].store.commit(false).unwrap();
+        }
+        let node = &mut self.nodes[at];
+        let engine = node.take_engine();
+        node.reopen(engine, lives, Past::Whole);
+        self.sync(at); // the store made all that is on the disk durable before it opened
+    }
+}
+
+/// Values of many sizes that begin with the number of their write.
+fn value_of(op: Op) -> Bytes {
+    let mut value = (op as u32).to_le_bytes().to_vec();
+    value.resize(4 + [0, 1, 30, 200][op % 4], op as u8);
+    value.into()
+}
+
+pub fn op_of(value: &Payload) -> Op {
+    let bytes = value.bytes().expect("a stored value is here");
+    u32::from_le_bytes(bytes[..4].try_into().unwrap()) as Op
+}
+
+fn encoded(parts: impl IntoIterator<Item = Part>) -> Bytes {
+    let mut out = Vec::new();
+    parts.into_iter().for_each(|p| codec::append_part(&mut out, &p));
+    out.into()
+}

@@ -1,0 +1,115 @@
+//! Runs simulated clusters from seeds.
+
+use std::io::IsTerminal;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use clap::Parser;
+use dynode_storage::rules::Rule;
+use tests::runner::{Break, Failed, run_range, run_seed};
+use tests::world::stats::Stats;
+
+/// Runs simulated clusters from seeds, and looks for what must never be.
+#[derive(Parser)]
+struct Args {
+    /// Run one seed.
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Run the seeds A, A + 1, .. up to but not B.
+    #[arg(long, value_name = "A..B", default_value = "0..1000")]
+    seeds: String,
+    /// Print a line an event (with --seed).
+    #[arg(long)]
+    trace: bool,
+    /// Break a rule, which must be found: round, fill, strip, delta, claim, absence, dots, reuse, volatile, send-first.
+    #[arg(long = "break", value_name = "RULE")]
+    broken: Option<String>,
+    /// Threads; as many as there are cores unless said otherwise.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Do not stop at the first failure.
+    #[arg(long)]
+    go_on: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<bool, String> {
+    let wrong = args.broken.as_deref().map(parse_break).transpose()?;
+    std::panic::set_hook(Box::new(|_| {}));
+    let began = Instant::now();
+    if let Some(seed) = args.seed {
+        return Ok(match run_seed(seed, wrong, args.trace) {
+            Ok((stats, hash)) => {
+                print_summary(&stats, began.elapsed().as_secs_f64());
+                println!("history  {hash:016x}");
+                true
+            }
+            Err(failed) => {
+                print_failure(&failed, args.broken.as_deref());
+                false
+            }
+        });
+    }
+    let (from, to) = args.seeds.split_once("..").ok_or("--seeds wants A..B")?;
+    let parse = |s: &str| s.parse::<u64>().map_err(|e| format!("`{s}` is not a seed: {e}"));
+    let seeds = parse(from)?..parse(to)?;
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let (count, is_terminal) = (seeds.end.saturating_sub(seeds.start), std::io::stderr().is_terminal());
+    let progress = |done: u64| {
+        if is_terminal && done.is_multiple_of(50) {
+            eprint!("\r{done} of {count} seeds, {:.0} a second ", done as f64 / began.elapsed().as_secs_f64());
+        }
+    };
+    let (stats, failed) = run_range(seeds, wrong, threads, args.go_on, &progress);
+    if is_terminal {
+        eprint!("\r{:60}\r", "");
+    }
+    print_summary(&stats, began.elapsed().as_secs_f64());
+    failed.iter().for_each(|f| print_failure(f, args.broken.as_deref()));
+    Ok(failed.is_empty())
+}
+
+fn parse_break(name: &str) -> Result<Break, String> {
+    if name == "send-first" {
+        return Ok(Break::SendFirst);
+    }
+    let rule = Rule::ALL.iter().find(|(_, known)| *known == name);
+    rule.map(|(rule, _)| Break::Rule(*rule)).ok_or_else(|| format!("there is no rule `{name}`"))
+}
+
+fn print_failure(failed: &Failed, broken: Option<&str>) {
+    let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok().filter(|o| o.status.success());
+    let commit = commit.map_or_else(|| "unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
+    println!("\nFAILED   seed {} at commit {commit}", failed.seed);
+    println!("         invariant: {}", failed.violation.invariant);
+    println!("         {}", failed.violation.detail);
+    let broken = broken.map_or_else(String::new, |b| format!(" --break {b}"));
+    println!("replay   cargo run -p tests --release --bin sim -- --seed {}{broken} --trace", failed.seed);
+}
+
+fn print_summary(stats: &Stats, real: f64) {
+    let simulated = stats.simulated as f64 / 1e6;
+    println!("seeds            {}", stats.seeds);
+    println!("simulated time   {simulated:.0} s");
+    println!("real time        {real:.1} s");
+    println!("ratio            {:.0}", simulated / real);
+    println!("turns            {}", stats.turns);
+    println!("messages         {}", stats.messages);
+    println!("slowest recovery {:.1} s", stats.settled_us_max as f64 / 1e6);
+    for (title, counts) in
+        [("operations", &stats.operations), ("faults", &stats.faults), ("nodes counted", &stats.counters)]
+    {
+        println!("{title}");
+        counts.iter().for_each(|(name, n)| println!("  {name:<28} {n:>12}"));
+    }
+}

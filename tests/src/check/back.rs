@@ -1,0 +1,23 @@
+//! Invariant 2: nothing comes back. What a write had seen and replaced never reappears once that write is in the copies.
+
+use super::Live;
+use crate::world::{Violation, World};
+
+impl World {
+    pub(crate) fn check_nothing_back(&mut self, live: &Live) -> Result<(), Violation> {
+        for (op, dot) in self.journal.writes() {
+            let partition = self.journal.keys[op.key].partition(self.layout.partitions());
+            let owner = self.layout.owners(partition)[0];
+            let host = self.hosts.iter_mut().find(|h| h.id == owner);
+            // A write that faults have taken may be gone with its effect.
+            if op.taken && !host.is_some_and(|h| h.clock(partition, false).has(dot)) {
+                continue;
+            }
+            if let Some(value) = live[op.key].iter().find(|value| op.observed.has(**value)) {
+                let what = format!("#{value} is there, though #{} had seen it and replaced it", op.id);
+                return Err(Violation::new("2 nothing comes back", what));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Invariant 1: no acknowledged write is lost. It is in the final siblings, or some write that had seen it came after.
+//!
+//! What the world asks for is more: every write that reached a copy, acknowledged or not, is there in the end, unless a
+//! fault took the last copy of it; and faults may not take what was promised (see `faults`). And an acknowledgement means
+//! what it says at the moment it leaves: under `group`, synced on as many owners as were asked for.
+
+use dynode::protocol::Durability;
+use dynode_client::wire::Message;
+use dynode_storage::Clock;
+
+use super::Live;
+use crate::world::journal::{Kind, OpId};
+use crate::world::{Violation, World};
+
+impl World {
+    /// A node says to a client that a write is done: is it?
+    pub(crate) fn check_reply(&mut self, at: usize, op: OpId, message: &Message) -> Result<(), Violation> {
+        let Message::PutDone(done) = message else { return Ok(()) };
+        let op = self.journal.op(op);
+        let (id, needed, dot, void) = (op.id, op.copies, op.dot, op.void);
+        let short = |what: String| Err(Violation::new("1 no acknowledged write is lost", what));
+        let Some(dot) = dot.filter(|_| !void) else {
+            return short(format!("#{id} is acknowledged by n{at} and was never done"));
+        };
+        if usize::from(done.acks.owners) < needed {
+            return short(format!("#{id} is acknowledged by {} owners, needed {needed}", done.acks.owners));
+        }
+        if self.plan.durability != Durability::Group || self.disks_lost > 0 {
+            return Ok(());
+        }
+        let partition = self.journal.keys[self.journal.op(id).key].partition(self.layout.partitions());
+        let synced = self.hosts.iter_mut().filter_map(|h| h.clock(partition, true).has(dot).then_some(())).count();
+        match synced < needed {
+            true => short(format!("#{id} is acknowledged and synced on {synced} owners, needed {needed}")),
+            false => Ok(()),
+        }
+    }
+
+    /// The power of a machine has failed: is all there that it had told its peers of?
+    pub(crate) fn check_told(&mut self, at: usize, told: &[Clock]) -> Result<(), Violation> {
+        for (partition, told) in self.layout.partition_ids().zip(told) {
+            if !self.hosts[at].clock(partition, true).covers(told) {
+                let what = format!("n{at} told of writes in partition {partition} that a power cut has taken from it");
+                return Err(Violation::new("1 no acknowledged write is lost", what));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_nothing_lost(&mut self, live: &Live) -> Result<(), Violation> {
+        for (op, dot) in self.journal.writes().filter(|(op, _)| !op.taken) {
+            let partition = self.journal.keys[op.key].partition(self.layout.partitions());
+            let owner = self.layout.owners(partition)[0];
+            let host = self.hosts.iter_mut().find(|h| h.id == owner);
+            if !host.is_some_and(|h| h.clock(partition, false).has(dot)) {
+                let what = format!("write #{} ({:?}) is in no clock", op.id, op.outcome);
+                return Err(Violation::new("1 no acknowledged write is lost", what));
+            }
+            if op.kind != Kind::Put || live[op.key].contains(&op.id) {
+                continue;
+            }
+            let replaced = self.journal.ops.iter().any(|later| !later.void && later.observed.has(op.id));
+            if !replaced {
+                let what = format!("put #{} ({:?}) is gone, and nobody had seen it", op.id, op.outcome);
+                return Err(Violation::new("1 no acknowledged write is lost", what));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! The checkers: each watches the whole world for one invariant.
+//!
+//! | file | invariant |
+//! | --- | --- |
+//! | [`lost`] | 1: no acknowledged write is lost; no node tells of what a power cut would take |
+//! | [`back`] | 2: nothing comes back |
+//! | [`converge`] | 3: copies converge, and equal clocks mean equal copies |
+//! | [`strict`] | 4: with `r + w > n` a read sees every write acknowledged before it began |
+//! | [`metadata`] | 6: no metadata is left |
+//! | [`words`] | 8: no false word |
+//! | [`bounds`] | 9: everything is bounded |
+//! | [`determinism`] | 10: one seed, one history |
+
+pub mod back;
+pub mod bounds;
+pub mod converge;
+pub mod determinism;
+pub mod lost;
+pub mod metadata;
+pub mod strict;
+pub mod words;
+
+use dynode::protocol::{Counters, Observation};
+
+use crate::world::journal::OpId;
+use crate::world::{Violation, World};
+
+impl World {
+    /// Looks at everything that can be looked at while it changes.
+    pub(crate) fn probe(&mut self) -> Result<(), Violation> {
+        self.check_equal_clocks()?;
+        self.check_bounds()
+    }
+
+    /// What is still to come until everything is in order; `None`: nothing.
+    pub(crate) fn is_settled(&mut self) -> Result<Option<Violation>, Violation> {
+        if let Some(op) = self.clients.iter().find_map(|c| c.busy) {
+            return Ok(Some(Violation::new("liveness", format!("#{op} has no outcome"))));
+        }
+        if let Some((from, to)) = self.missing_link() {
+            return Ok(Some(Violation::new("liveness", format!("n{from} finds no connection to n{to}"))));
+        }
+        match self.unequal()? {
+            Some(what) => Ok(Some(what)),
+            None => self.leftovers(),
+        }
+    }
+
+    /// Looks closely, once everything seems to be in order.
+    pub(crate) fn check_settled(&mut self) -> Result<(), Violation> {
+        let live = self.check_converged()?;
+        self.check_nothing_left(&live)?;
+        self.check_nothing_lost(&live)?;
+        self.check_nothing_back(&live)?;
+        self.check_values_true(&live)
+    }
+
+    /// What a node says for its log.
+    pub(crate) fn observe(&mut self, at: usize, what: Observation) -> Result<(), Violation> {
+        self.trace.line(self.now, |t| format!("n{at} says: {}", t.observation(&what)));
+        match what {
+            Observation::ContentDiffers { partition, peer } => {
+                let peer = self.hosts.iter().position(|h| h.id == peer).unwrap_or(usize::MAX);
+                let what = format!("n{at} and n{peer} differ in partition {partition} with equal clocks");
+                Err(Violation::new("3 copies converge", what))
+            }
+            Observation::NoProgress { partition, .. } => {
+                Err(Violation::new("9 bounded", format!("n{at} syncs partition {partition} in circles")))
+            }
+            Observation::NewLife { partition } => {
+                // No fault here rolls a disk back without the node being told.
+                Err(Violation::new("9 bounded", format!("n{at} begins a new life of {partition} without a rollback")))
+            }
+            Observation::Unreadable { detail, .. } => {
+                Err(Violation::new("8 no false word", format!("n{at} cannot read what a peer says: {detail}")))
+            }
+            Observation::OtherLayout { .. } => {
+                Err(Violation::new("8 no false word", format!("n{at} sees another layout where there is one")))
+            }
+            Observation::ScanBegan { .. } | Observation::ScanEnded { .. } => Ok(()),
+        }
+    }
+
+    /// Adds a node's counts to those of the run.
+    pub(crate) fn count(&mut self, c: &Counters) {
+        let counts = [
+            ("forwarded", c.forwarded),
+            ("hedged reads", c.hedged),
+            ("read repairs", c.repairs),
+            ("pulls", c.pulls),
+            ("scans", c.scans),
+            ("keys by sync", c.sync_entries_in),
+            ("writes by sync", c.sync_dots_in),
+            ("lives begun by themselves", c.lives_begun),
+            ("syncs in circles", c.no_progress),
+            ("content differs", c.content_differs),
+        ];
+        for (name, n) in counts {
+            *self.stats.counters.entry(name).or_default() += n;
+        }
+    }
+}
+
+/// The values of every key, by the operation that wrote them, ascending.
+pub type Live = Vec<Vec<OpId>>;

@@ -1,0 +1,31 @@
+//! Invariant 4, for owners that never change: with `r + w > n` a read sees every write acknowledged before it began.
+
+use dynode::protocol::Durability;
+
+use crate::world::journal::{Kind, Op, OpId};
+use crate::world::{Violation, World};
+
+/// So many of a key's last acknowledged writes are looked for: older ones were, by the reads before.
+const LOOKED_AT: usize = 50;
+
+impl World {
+    /// A read has returned these values: is everything in them that has to be, and nothing that must be gone?
+    pub(crate) fn check_strict(&self, read: OpId, found: &[OpId]) -> Result<(), Violation> {
+        // ASSUMPTION: a copy that has lost what it acknowledged still counts; leaving it out is not built yet.
+        if self.plan.durability != Durability::Group || self.disks_lost > 0 {
+            return Ok(());
+        }
+        let get = self.journal.op(read);
+        let owners = self.layout.owners(self.journal.keys[get.key].partition(self.layout.partitions())).len();
+        let binding = |op: &&Op| op.ended < get.began && op.copies + get.copies > owners;
+        let recent = self.journal.acknowledged[get.key].iter().rev().take(LOOKED_AT).map(|id| self.journal.op(*id));
+        for op in recent.filter(binding) {
+            let missed = op.kind == Kind::Put && !found.contains(&op.id) && !self.journal.replaced.has(op.id);
+            if missed || found.iter().any(|value| op.observed.has(*value)) {
+                let what = format!("read #{read} did not see write #{}, acknowledged before it began", op.id);
+                return Err(Violation::new("4 strict quorums are strict", what));
+            }
+        }
+        Ok(())
+    }
+}

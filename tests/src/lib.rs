@@ -1,0 +1,20 @@
+//! The simulated world that drives the protocol, and the checkers that watch it.
+//!
+//! A run is made from one seed: a cluster of one to seven nodes, each the very code that the daemon runs, over an engine
+//! in memory that can forget what was not synced; a network that delays, loses, repeats and cuts; clients that know much,
+//! little or nothing; and a mix of faults. While it lasts, and once all is repaired, the checkers look for what must
+//! never be.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`world`] | machines, network, clients, faults, and the queue of what happens |
+//! | [`check`] | one file an invariant |
+//! | [`runner`] | many seeds on many threads |
+//! | [`script`] | readable scenarios: commands and message trace in one text |
+//!
+//! What is absent: no real clock, no real network, no thread inside a run, no hash map.
+
+pub mod check;
+pub mod runner;
+pub mod script;
+pub mod world;

@@ -1,0 +1,95 @@
+//! Many seeds on many threads: what each came to, and all of it added up.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use dynode_storage::rules::{Rule, break_rule};
+
+use crate::world::stats::Stats;
+use crate::world::{Violation, World};
+
+/// What is deliberately wrong in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// A rule of versions and copies.
+    Rule(Rule),
+    /// A turn's effects are let out before it is committed.
+    SendFirst,
+}
+
+/// A seed that failed.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// Which.
+    pub seed: u64,
+    /// What did not hold.
+    pub violation: Violation,
+}
+
+/// Runs one seed; a panic counts as a violation.
+pub fn run_seed(seed: u64, wrong: Option<Break>, echo: bool) -> Result<(Stats, u64), Failed> {
+    break_rule(match wrong {
+        Some(Break::Rule(rule)) => Some(rule),
+        _ => None,
+    });
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::of_seed(seed, false, echo);
+        world.sends_first = wrong == Some(Break::SendFirst);
+        world.run().map(|()| (world.stats.clone(), world.trace.hash()))
+    }));
+    break_rule(None);
+    match ran {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(violation)) => Err(Failed { seed, violation }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            let violation = Violation::new("panic", text.unwrap_or_else(|| "without words".into()));
+            Err(Failed { seed, violation })
+        }
+    }
+}
+
+/// Runs a range of seeds on so many threads, until one fails (or to the end, with `go_on`). `progress` hears how many are
+/// done.
+pub fn run_range(
+    seeds: std::ops::Range<u64>,
+    wrong: Option<Break>,
+    threads: usize,
+    go_on: bool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> (Stats, Vec<Failed>) {
+    let next = AtomicU64::new(seeds.start);
+    let done = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let total = Mutex::new((Stats::default(), Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let (mut stats, mut failed) = (Stats::default(), Vec::new());
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    match run_seed(seed, wrong, false) {
+                        Ok((more, _)) => stats.add(&more),
+                        Err(f) => {
+                            failed.push(f);
+                            stop.store(!go_on, Ordering::Relaxed);
+                        }
+                    }
+                    progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+                }
+                if let Ok(mut total) = total.lock() {
+                    total.0.add(&stats);
+                    total.1.append(&mut failed);
+                }
+            });
+        }
+    });
+    let (stats, mut failed) = total.into_inner().unwrap_or_default();
+    failed.sort_by_key(|f| f.seed);
+    (stats, failed)
+}

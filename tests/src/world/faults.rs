@@ -1,0 +1,175 @@
+//! What goes wrong, and what a fault may take: a disk is lost only where every promised write is synced elsewhere too.
+
+use dynode::protocol::Durability;
+use dynode_ring::PartitionId;
+use dynode_storage::Clock;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+
+use super::host::End;
+use super::plan::{Fault, MS, SECOND, around, weighted};
+use super::{Happening, Outcome, Phase, Violation, World};
+
+/// Copies that must have a write synced, in the modes that acknowledge before they sync, until it counts as promised.
+const PROMISED_ON: usize = 2;
+
+impl World {
+    /// When the next fault comes.
+    pub(crate) fn plan_fault(&mut self) {
+        if self.plan.fault_every > 0 && self.plan.faults.iter().any(|w| *w > 0) {
+            let at = self.now + around(&mut self.fault_rng, self.plan.fault_every);
+            self.queue.push(at, Happening::Fault);
+        }
+    }
+
+    pub(crate) fn fault(&mut self) -> Result<(), Violation> {
+        if self.phase != Phase::Faults {
+            return Ok(());
+        }
+        if let Some(which) = weighted(&mut self.fault_rng, &self.plan.faults) {
+            let (fault, name, _) = Fault::ALL[which];
+            if self.inject(fault)? {
+                self.stats.fault(name);
+            }
+        }
+        self.plan_fault();
+        Ok(())
+    }
+
+    /// Before anything is lost: what must not be?
+    fn crash_by_fault(&mut self, host: usize, end: End) -> Result<(), Violation> {
+        self.note_promises();
+        self.crash(host, end)?;
+        self.restart_later(host);
+        Ok(())
+    }
+
+    /// Lets something go wrong; false if the circumstances do not allow it.
+    fn inject(&mut self, fault: Fault) -> Result<bool, Violation> {
+        let nodes = self.plan.nodes;
+        let at = self.fault_rng.random_range(0..nodes);
+        let other = (at + self.fault_rng.random_range(0..nodes)) % nodes;
+        let now = self.now;
+        match fault {
+            Fault::Kill | Fault::PowerCut => {
+                let end = if fault == Fault::Kill { End::Kill } else { End::PowerCut };
+                self.crash_by_fault(at, end)?;
+            }
+            Fault::Blackout => {
+                for host in 0..nodes {
+                    self.crash_by_fault(host, End::PowerCut)?;
+                }
+            }
+            Fault::DiskLost => {
+                if !self.is_spare(at) {
+                    return Ok(false);
+                }
+                self.lose_disk(at)?;
+                self.restart_later(at);
+            }
+            Fault::Pause => {
+                let span = self.fault_rng.random_range(10 * MS..5 * SECOND);
+                self.hosts[at].paused_until = now + span;
+            }
+            Fault::Split => {
+                let mut order: Vec<usize> = (0..nodes).collect();
+                order.shuffle(&mut self.fault_rng);
+                let (left, right) = order.split_at(self.fault_rng.random_range(0..=nodes / 2));
+                for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))).collect::<Vec<_>>() {
+                    self.cut(a, b);
+                    self.cut(b, a);
+                }
+                self.trace.line(now, |_| "the network splits".into());
+            }
+            Fault::OneWay => {
+                self.cut(at, other);
+                self.trace.line(now, |_| format!("nothing gets from n{at} to n{other}"));
+            }
+            Fault::Isolate => {
+                for peer in 0..nodes {
+                    self.cut(at, peer);
+                    self.cut(peer, at);
+                }
+                self.trace.line(now, |_| format!("n{at} is cut off"));
+            }
+            Fault::Heal => {
+                self.mend();
+                self.trace.line(now, |_| "the network is whole".into());
+            }
+            Fault::Reset => {
+                self.trace.line(now, |_| format!("reset between n{at} and n{other}"));
+                self.reset(at, other);
+            }
+            Fault::ClockStep => {
+                let wall = &mut self.hosts[at].wall;
+                let step = self.fault_rng.random_range(0..10_000_000);
+                *wall = if self.fault_rng.random_bool(0.5) { *wall + step } else { wall.saturating_sub(step) };
+            }
+            Fault::SlowDisk => {
+                let (least, most) = self.plan.disk;
+                let factor = self.fault_rng.random_range(1..30);
+                self.hosts[at].disk_time = (least * factor, most * factor);
+            }
+            Fault::SlowNetwork => {
+                let (least, most) = self.plan.latency;
+                let factor = self.fault_rng.random_range(1..10);
+                self.network.latency = (least * factor, most * factor);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A process that has ended comes back after a while.
+    pub(crate) fn restart_later(&mut self, host: usize) {
+        let most = if self.fault_rng.random_range(0..4) == 0 { 20 * SECOND } else { SECOND };
+        let at = self.now + self.fault_rng.random_range(50 * MS..most);
+        self.queue.push(at, Happening::Restart { host });
+    }
+
+    /// Is every promised write that this machine has synced on another disk too?
+    pub(crate) fn is_spare(&mut self, at: usize) -> bool {
+        let durable = self.note_promises();
+        self.journal.writes().filter(|(op, _)| !op.taken).all(|(op, dot)| {
+            let place = usize::from(self.journal.keys[op.key].partition(self.layout.partitions()).0);
+            // A write on its way to being acknowledged is not taken either: the client may hear of it yet.
+            let is_dear = op.promised || op.outcome == Outcome::Pending;
+            let elsewhere = || durable.iter().enumerate().any(|(host, clocks)| host != at && clocks[place].has(dot));
+            !is_dear || !durable[at][place].has(dot) || elsewhere()
+        })
+    }
+
+    /// Writes down which writes are promised by now: those that were acknowledged as synced, and those that were ever
+    /// synced on two disks. Returns what every disk holds, by host and partition.
+    pub(crate) fn note_promises(&mut self) -> Vec<Vec<Clock>> {
+        let partitions: Vec<PartitionId> = self.layout.partition_ids().collect();
+        let durable: Vec<Vec<Clock>> =
+            self.hosts.iter_mut().map(|h| partitions.iter().map(|p| h.clock(*p, true)).collect()).collect();
+        let is_group = self.plan.durability == Durability::Group;
+        for op in self.journal.ops.iter_mut().filter(|op| !op.promised) {
+            let Some(dot) = op.dot else { continue };
+            let place = usize::from(self.journal.keys[op.key].partition(self.layout.partitions()).0);
+            let synced_on = durable.iter().filter(|clocks| clocks[place].has(dot)).count();
+            op.promised = (is_group && op.outcome == Outcome::Done) || synced_on >= PROMISED_ON;
+        }
+        durable
+    }
+
+    /// A fault has taken content of a machine: `before` had what is not there now. A write that nobody has any more need
+    /// not be found again.
+    pub(crate) fn take(&mut self, at: usize, before: &[Clock]) {
+        let mut gone = Vec::new();
+        for (op, dot) in self.journal.writes().filter(|(op, _)| !op.taken) {
+            let partition = self.journal.keys[op.key].partition(self.layout.partitions());
+            let had = before.get(usize::from(partition.0)).is_some_and(|clock| clock.has(dot));
+            if had && !self.hosts[at].clock(partition, false).has(dot) {
+                gone.push((op.id, partition, dot));
+            }
+        }
+        for (op, partition, dot) in gone {
+            if !self.hosts.iter_mut().any(|host| host.clock(partition, false).has(dot)) {
+                self.journal.op_mut(op).taken = true;
+                self.trace.line(self.now, |_| format!("   #{op} is nowhere any more"));
+            }
+        }
+    }
+}

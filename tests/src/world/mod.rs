@@ -1,0 +1,292 @@
+//! The simulated world: machines, a network between them, clients, faults, and one queue of what happens next.
+//!
+//! Everything is drawn from one seed, and everything that happens comes out of one queue, ordered by time and by the
+//! order in which it was decided: one seed, one history.
+
+pub mod clients;
+pub mod faults;
+pub mod host;
+pub mod journal;
+pub mod network;
+pub mod plan;
+pub mod queue;
+pub mod stats;
+pub mod trace;
+
+use bytes::Bytes;
+use dynode_client::wire::{Message, Quorum};
+use dynode_ring::{Layout, Member, NodeId};
+use dynode_storage::seal::SealKey;
+use dynode_storage::{EngineError, ObjectKey};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use clients::{Client, Terms};
+use host::Host;
+pub use journal::{Journal, Outcome};
+use network::{Letter, Network};
+use plan::{Action, MS, Plan, SECOND};
+use queue::Queue;
+use stats::Stats;
+pub use trace::Trace;
+
+/// Connections from here on are clients': one for each operation.
+pub(crate) const CLIENTS: u64 = 1 << 40;
+
+/// After the faults everything must be in order again within so much simulated time.
+const SETTLE_WITHIN: u64 = 60 * SECOND;
+
+/// The copies are compared this often.
+const PROBE_EVERY: u64 = 250 * MS;
+
+/// An invariant that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one, as the list of invariants numbers and names it.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl Violation {
+    /// An invariant did not hold.
+    pub fn new(invariant: &'static str, detail: impl Into<String>) -> Violation {
+        Violation { invariant, detail: detail.into() }
+    }
+
+    /// A node's storage failed by itself.
+    // By value, so that it can be handed to `map_err` as it is.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn storage(e: EngineError) -> Violation {
+        Violation::new("storage", e.to_string())
+    }
+}
+
+/// What a run is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Clients are at work and things go wrong.
+    Faults,
+    /// All is repaired; everything must come into order.
+    Quiet,
+}
+
+/// Something that happens at a time.
+pub(crate) enum Happening {
+    Arrive(Box<Letter>),
+    Flush { connection: usize },
+    Turn { host: usize, process: u32 },
+    Connect { from: usize, to: usize },
+    Notice { connection: usize },
+    Restart { host: usize },
+    Fault,
+    Probe,
+    ClientActs { client: usize },
+    ClientAsks { op: u32, message: Box<Message>, body: Bytes },
+    ClientHears { op: u32, message: Box<Message>, body: Bytes },
+    ClientGivesUp { op: u32 },
+}
+
+/// A whole simulated world.
+pub struct World {
+    /// What this run is like.
+    pub plan: Plan,
+    /// Simulated time in microseconds.
+    pub now: u64,
+    /// What clients did.
+    pub journal: Journal,
+    /// What has happened.
+    pub trace: Trace,
+    /// How much has happened.
+    pub stats: Stats,
+    /// Known-wrong: effects are let out before the turn is committed.
+    pub sends_first: bool,
+    pub(crate) phase: Phase,
+    pub(crate) queue: Queue<Happening>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) network: Network,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) layout: Layout,
+    pub(crate) seal: SealKey,
+    pub(crate) disks_lost: u64,
+    pub(crate) host_rng: Pcg64,
+    pub(crate) client_rng: Pcg64,
+    pub(crate) fault_rng: Pcg64,
+}
+
+impl World {
+    /// The world of a seed.
+    pub fn of_seed(seed: u64, keep_trace: bool, echo: bool) -> World {
+        let plan = Plan::draw(&mut stream(seed, 1));
+        World::new(seed, plan, keep_trace, echo)
+    }
+
+    /// A world with a plan of its own.
+    pub fn new(seed: u64, plan: Plan, keep_trace: bool, echo: bool) -> World {
+        let mut rng = stream(seed, 2);
+        let ids: Vec<NodeId> = (0..plan.nodes).map(|_| NodeId(rng.random())).collect();
+        let member = |(at, id): (usize, &NodeId)| Member {
+            id: *id,
+            name: format!("n{at}"),
+            addr: format!("10.0.0.{at}:7100"),
+            zone: "a".into(),
+            weight: 1,
+        };
+        let members = ids.iter().enumerate().map(member).collect();
+        let layout = Layout::first(plan.partitions, plan.replicas, members).expect("a plan makes a layout");
+        let hosts = ids
+            .iter()
+            .map(|id| {
+                let drift = plan.drift_ppm;
+                let rate = 1_000_000 - drift + rng.random_range(0..=2 * drift);
+                Host::new(*id, rate, 1_800_000_000_000 + rng.random_range(0..1_000_000_000), plan.disk)
+            })
+            .collect();
+        let key = |at: usize| ObjectKey::new(format!("b{}", at % plan.buckets).as_bytes(), format!("k{at}").as_bytes());
+        let journal = Journal::new((0..plan.keys).map(key).collect());
+        World {
+            now: 0,
+            journal,
+            trace: Trace::new(keep_trace, echo, &ids),
+            stats: Stats { seeds: 1, ..Stats::default() },
+            sends_first: false,
+            phase: Phase::Faults,
+            queue: Queue::new(),
+            hosts,
+            network: Network::new(plan.nodes, plan.latency, stream(seed, 3)),
+            clients: (0..plan.clients).map(|_| Client::new(plan.keys)).collect(),
+            layout,
+            seal: SealKey::derive(b"a cluster's secret"),
+            disks_lost: 0,
+            host_rng: stream(seed, 4),
+            client_rng: stream(seed, 5),
+            fault_rng: stream(seed, 6),
+            plan,
+        }
+    }
+
+    /// Gives the world other keys than its plan has.
+    pub fn use_keys(&mut self, keys: Vec<ObjectKey>) {
+        self.clients.iter_mut().for_each(|client| *client = Client::new(keys.len()));
+        self.journal = Journal::new(keys);
+    }
+
+    /// Lives through the whole run: faults, repair, and then everything must be in order.
+    pub fn run(&mut self) -> Result<(), Violation> {
+        self.begin()?;
+        self.trace.line(0, |_| String::new());
+        self.run_until(self.plan.faults_until)?;
+        self.repair_everything()?;
+        self.settle("after the faults")?;
+        self.serve_everybody()?;
+        self.settle("after the last operations")?;
+        self.stats.simulated = self.now;
+        for host in 0..self.hosts.len() {
+            let counters = self.hosts[host].node.as_ref().map(|n| n.counters().clone());
+            counters.iter().for_each(|c| self.count(c));
+        }
+        Ok(())
+    }
+
+    /// Starts every machine and client.
+    pub fn begin(&mut self) -> Result<(), Violation> {
+        (0..self.hosts.len()).try_for_each(|host| self.start(host))?;
+        for client in 0..self.clients.len() {
+            self.queue.push(self.client_rng.random_range(0..SECOND), Happening::ClientActs { client });
+        }
+        self.plan_fault();
+        self.queue.push(PROBE_EVERY, Happening::Probe);
+        Ok(())
+    }
+
+    /// Lets everything happen that happens until then.
+    pub fn run_until(&mut self, end: u64) -> Result<(), Violation> {
+        while let Some((at, what)) = self.queue.pop_until(end) {
+            self.now = at;
+            self.happen(what)?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    fn happen(&mut self, what: Happening) -> Result<(), Violation> {
+        match what {
+            Happening::Arrive(letter) => self.arrive(*letter),
+            Happening::Flush { connection } => self.flush(connection),
+            Happening::Turn { host, process } => self.turn(host, process)?,
+            Happening::Connect { from, to } => self.connect(from, to),
+            Happening::Notice { connection } => self.notice(connection),
+            Happening::Restart { host } => self.start(host)?,
+            Happening::Fault => self.fault()?,
+            Happening::Probe => {
+                self.probe()?;
+                self.queue.push(self.now + PROBE_EVERY, Happening::Probe);
+            }
+            Happening::ClientActs { client } => self.client_acts(client)?,
+            Happening::ClientAsks { op, message, body } => self.client_asks(op, *message, body),
+            Happening::ClientHears { op, message, body } => self.client_hears(op, *message, &body)?,
+            Happening::ClientGivesUp { op } => self.client_gives_up(op),
+        }
+        Ok(())
+    }
+
+    /// Ends all faults: the network heals, machines start, clients finish.
+    pub fn repair_everything(&mut self) -> Result<(), Violation> {
+        self.phase = Phase::Quiet;
+        self.trace.line(self.now, |_| "the faults end".into());
+        self.network.latency = self.plan.latency;
+        self.mend();
+        for host in 0..self.hosts.len() {
+            self.hosts[host].disk_time = self.plan.disk;
+            self.hosts[host].paused_until = self.hosts[host].paused_until.min(self.now);
+            self.start(host)?;
+        }
+        self.find_dead_ends();
+        Ok(())
+    }
+
+    /// Waits until all copies are equal and nothing is left behind, and then looks closely.
+    pub fn settle(&mut self, when: &str) -> Result<(), Violation> {
+        let began = self.now;
+        loop {
+            self.run_until(self.now + PROBE_EVERY)?;
+            match self.is_settled()? {
+                None => break,
+                Some(_) if self.now < began + SETTLE_WITHIN => {}
+                Some(v) => return Err(Violation { detail: format!("{} ({when})", v.detail), ..v }),
+            }
+        }
+        self.stats.settled_us_max = self.stats.settled_us_max.max(self.now - began);
+        self.check_settled()
+    }
+
+    /// After the faults every operation at quorum succeeds, wherever it is asked for.
+    fn serve_everybody(&mut self) -> Result<(), Violation> {
+        let terms = Terms { quorum: Quorum::Majority, timeout_ms: 5_000 };
+        for round in [Action::Get, Action::PutOver, Action::DeleteOver] {
+            for key in 0..self.journal.keys.len() {
+                if round == Action::DeleteOver && key % 2 == 0 {
+                    continue;
+                }
+                let host = self.client_rng.random_range(0..self.hosts.len());
+                let op = self.ask(0, host, key, round, terms);
+                let end = self.now + 10 * SECOND;
+                while self.now < end && self.journal.op(op).outcome == Outcome::Pending {
+                    self.run_until(self.now + MS)?;
+                }
+                let outcome = self.journal.op(op).outcome;
+                // A key that could not be emptied of its siblings by one write over all of them is none of a fault's.
+                if outcome != Outcome::Done {
+                    let what = format!("#{op} ({round:?}) after the faults came to {outcome:?}");
+                    return Err(Violation::new("liveness", what));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stream of random numbers of its own, so that drawing more of one does not change another.
+fn stream(seed: u64, which: u64) -> Pcg64 {
+    Pcg64::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ which << 56)
+}

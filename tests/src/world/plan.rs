@@ -1,0 +1,261 @@
+//! What one seed is going to be like: its cluster, its network, its clients, its mix of faults.
+//!
+//! Every seed has its own weights, many of them zero, so that rare combinations meet (swarm testing: Groce, Zhang, Eide,
+//! Chen, Regehr, 2012).
+
+use dynode::limits::INDEX_ENTRIES_MAX;
+use dynode::protocol::{Durability, Micros};
+use rand::RngExt;
+use rand_pcg::Pcg64;
+
+/// A millisecond of simulated time.
+pub const MS: u64 = 1_000;
+/// A second of simulated time.
+pub const SECOND: u64 = 1_000_000;
+
+/// The faults that can be injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The process is killed: what it has written stays, synced or not.
+    Kill,
+    /// The power of one machine fails: what was not synced is gone.
+    PowerCut,
+    /// The power of all machines fails at once.
+    Blackout,
+    /// A disk is lost with all that is on it.
+    DiskLost,
+    /// The machine hangs for a while.
+    Pause,
+    /// The network falls apart into two.
+    Split,
+    /// Nothing gets from one node to another, but back it does.
+    OneWay,
+    /// One node is cut off from all others.
+    Isolate,
+    /// The network is whole again.
+    Heal,
+    /// A connection is reset.
+    Reset,
+    /// A wall clock steps.
+    ClockStep,
+    /// Disks become slow, or fast again.
+    SlowDisk,
+    /// The network becomes slow, or fast again.
+    SlowNetwork,
+}
+
+impl Fault {
+    /// Every fault, with its name in reports and how often it comes relative to the others.
+    pub const ALL: [(Fault, &'static str, u32); 13] = [
+        (Fault::Kill, "process killed", 10),
+        (Fault::PowerCut, "power cut", 10),
+        (Fault::Blackout, "blackout", 2),
+        (Fault::DiskLost, "disk lost", 6),
+        (Fault::Pause, "pause", 6),
+        (Fault::Split, "split", 8),
+        (Fault::OneWay, "one-way cut", 8),
+        (Fault::Isolate, "isolated", 8),
+        (Fault::Heal, "healed", 20),
+        (Fault::Reset, "reset", 6),
+        (Fault::ClockStep, "clock step", 4),
+        (Fault::SlowDisk, "slow disk", 3),
+        (Fault::SlowNetwork, "slow network", 3),
+    ];
+}
+
+/// What a client does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A read.
+    Get,
+    /// A put over what was read last.
+    PutOver,
+    /// A put over something that was read some time ago.
+    PutStale,
+    /// A put that has seen nothing.
+    PutBlind,
+    /// A put over whatever the coordinator has.
+    PutCurrent,
+    /// A delete of what was read last.
+    DeleteOver,
+    /// A delete of whatever the coordinator has.
+    DeleteCurrent,
+    /// A listing or a report.
+    Look,
+    /// A request that must be refused.
+    Nonsense,
+}
+
+impl Action {
+    /// Every action, and how often it comes relative to the others.
+    pub const ALL: [(Action, u32); 9] = [
+        (Action::Get, 30),
+        (Action::PutOver, 20),
+        (Action::PutStale, 6),
+        (Action::PutBlind, 6),
+        (Action::PutCurrent, 6),
+        (Action::DeleteOver, 10),
+        (Action::DeleteCurrent, 5),
+        (Action::Look, 3),
+        (Action::Nonsense, 1),
+    ];
+}
+
+/// Everything about a run that its seed decides beforehand.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How many nodes.
+    pub nodes: usize,
+    /// Copies of each partition (N).
+    pub replicas: u8,
+    /// Partitions (Q).
+    pub partitions: u32,
+    /// When a write counts as taken.
+    pub durability: Durability,
+    /// Index entries kept while an owner is away.
+    pub index_entries_max: u64,
+    /// How long clients and faults go on.
+    pub faults_until: u64,
+    /// How many different keys clients use.
+    pub keys: usize,
+    /// Over so many buckets.
+    pub buckets: usize,
+    /// Bytes of a value.
+    pub value_bytes: usize,
+    /// How many clients.
+    pub clients: usize,
+    /// The mean time between a client's operations.
+    pub think: u64,
+    /// Weights of [`Action::ALL`].
+    pub actions: Vec<u32>,
+    /// The mean time between faults; 0: none.
+    pub fault_every: u64,
+    /// Weights of [`Fault::ALL`].
+    pub faults: Vec<u32>,
+    /// One way, at least and at most.
+    pub latency: (u64, u64),
+    /// Of a million messages, so many are lost although the connection stands.
+    pub loss_ppm: u32,
+    /// Of a million messages, so many arrive twice.
+    pub twice_ppm: u32,
+    /// Messages overtake each other, and survive the connection that they were sent on.
+    pub disorder: bool,
+    /// Events taken in one turn at most.
+    pub turn_max: usize,
+    /// Of a million turns, so many end with a crash somewhere in their middle.
+    pub crash_in_turn_ppm: u32,
+    /// How long a turn's commit takes, at least and at most.
+    pub disk: (u64, u64),
+    /// Clocks run fast or slow by up to so many millionths.
+    pub drift_ppm: u64,
+    /// Every message is encoded to bytes and decoded again.
+    pub wire: bool,
+    /// Pulls ask for so few bytes at a time; 0: as the protocol does.
+    pub pull_bytes: u32,
+    /// How long until a broken network is noticed, at most; and of a hundred times, how often never.
+    pub notice: (u64, u32),
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub fn draw(rng: &mut Pcg64) -> Plan {
+        let nodes = one_of(rng, &[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 7]);
+        let harsh = rng.random_bool(0.3);
+        let mut swarm = |base: u32| base * one_of(rng, &[0, 3, 10, 10, 30, 90]);
+        let faults = Fault::ALL.iter().map(|(_, _, weight)| swarm(*weight)).collect();
+        let actions = Action::ALL.iter().map(|(_, weight)| swarm(*weight)).collect();
+        Plan {
+            nodes,
+            replicas: one_of(rng, &[1, 2, 3, 3, 3, 3, 3, 3]),
+            partitions: one_of(rng, &[1, 1, 4, 8]),
+            durability: one_of(
+                rng,
+                &[
+                    Durability::Group,
+                    Durability::Group,
+                    Durability::Os,
+                    Durability::Interval(Micros::millis(200)),
+                    Durability::Interval(Micros::secs(5)),
+                ],
+            ),
+            index_entries_max: one_of(rng, &[0, 2, 5, 20, INDEX_ENTRIES_MAX, INDEX_ENTRIES_MAX]),
+            faults_until: one_of(rng, &[2, 5, 10, 20, 40]) * SECOND,
+            keys: one_of(rng, &[1, 2, 3, 5, 8, 40]),
+            buckets: one_of(rng, &[1, 1, 2]),
+            value_bytes: one_of(rng, &[16, 16, 16, 200, 2000]),
+            clients: one_of(rng, &[1, 2, 4, 8]),
+            think: one_of(rng, &[5, 20, 100, 500]) * MS,
+            actions,
+            fault_every: one_of(rng, &[0, 200, 500, 1000, 3000]) * MS,
+            faults,
+            latency: one_of(rng, &[(50, 300), (50, 300), (100, 5 * MS), (5 * MS, 60 * MS)]),
+            loss_ppm: if harsh { one_of(rng, &[0, 1_000, 20_000, 200_000]) } else { 0 },
+            twice_ppm: if harsh { one_of(rng, &[0, 10_000, 100_000]) } else { 0 },
+            disorder: harsh && rng.random_bool(0.7),
+            turn_max: one_of(rng, &[1, 4, 64]),
+            crash_in_turn_ppm: one_of(rng, &[0, 0, 1_000, 10_000]),
+            disk: one_of(rng, &[(10, 50), (50, 500), (500, 8 * MS)]),
+            drift_ppm: one_of(rng, &[0, 500, 20_000, 200_000]),
+            wire: rng.random_bool(0.15),
+            pull_bytes: one_of(rng, &[0, 0, 1, 100, 3000]),
+            notice: one_of(rng, &[(SECOND, 0), (5 * SECOND, 30), (20 * SECOND, 50), (SECOND, 100)]),
+        }
+    }
+
+    /// A calm cluster with nothing going on of itself: what scripts begin with.
+    pub fn calm(nodes: usize) -> Plan {
+        Plan {
+            nodes,
+            replicas: 3,
+            partitions: 1,
+            durability: Durability::Group,
+            index_entries_max: INDEX_ENTRIES_MAX,
+            faults_until: 0,
+            keys: 0,
+            buckets: 1,
+            value_bytes: 16,
+            clients: 1,
+            think: SECOND,
+            actions: vec![0; Action::ALL.len()],
+            fault_every: 0,
+            faults: vec![0; Fault::ALL.len()],
+            latency: (200, 200),
+            loss_ppm: 0,
+            twice_ppm: 0,
+            disorder: false,
+            turn_max: 64,
+            crash_in_turn_ppm: 0,
+            disk: (100, 100),
+            drift_ppm: 0,
+            wire: true,
+            pull_bytes: 0,
+            notice: (SECOND, 0),
+        }
+    }
+}
+
+/// One of a few, each as likely.
+pub(crate) fn one_of<T: Clone>(rng: &mut Pcg64, these: &[T]) -> T {
+    these[rng.random_range(0..these.len())].clone()
+}
+
+/// A place in a list of weights; `None` when all are zero.
+pub(crate) fn weighted(rng: &mut Pcg64, weights: &[u32]) -> Option<usize> {
+    let total: u32 = weights.iter().sum();
+    if total == 0 {
+        return None;
+    }
+    let mut left = rng.random_range(0..total);
+    weights.iter().position(|w| match left.checked_sub(*w) {
+        Some(rest) => {
+            left = rest;
+            false
+        }
+        None => true,
+    })
+}
+
+/// A span around `mean`, from a fifth of it to twice as long.
+pub(crate) fn around(rng: &mut Pcg64, mean: u64) -> u64 {
+    rng.random_range(mean / 5..=mean * 9 / 5)
+}

@@ -1,0 +1,93 @@
+//! A check that stays green proves nothing: each rule of the protocol is broken in turn, and must be found.
+//!
+//! | rule | found by |
+//! | --- | --- |
+//! | `round`, `fill`, `strip`, `delta`, `claim`, `absence`, `dots`, `reuse`, `volatile` | random seeds |
+//! | `absence`, `dots` | also `scripts/away_during_delete.txt`, `scripts/delete_by_repair.txt` |
+//! | effects before the commit ("send, then persist") | random seeds |
+
+use dynode_storage::rules::{Rule, break_rule};
+use tests::runner::{Break, run_range};
+use tests::script::play;
+
+/// Seeds among which each break must show. The one that hides best needs a few hundred.
+const WITHIN: u64 = 3_000;
+
+fn is_found(wrong: Break) {
+    let (_, failed) = run_range(0..WITHIN, Some(wrong), 1, false, &|_| {});
+    let first = failed.first().unwrap_or_else(|| panic!("{wrong:?} was not found in {WITHIN} seeds"));
+    println!("{wrong:?}: seed {}, {}: {}", first.seed, first.violation.invariant, first.violation.detail);
+}
+
+fn script_stops(script: &str, rule: Rule) {
+    assert_eq!(play(script).1, Ok(()), "the script itself");
+    break_rule(Some(rule));
+    let ended = play(script).1;
+    break_rule(None);
+    assert!(ended.is_err(), "{rule:?} was not found");
+}
+
+#[test]
+fn round_is_found() {
+    is_found(Break::Rule(Rule::Round));
+}
+
+#[test]
+fn fill_is_found() {
+    is_found(Break::Rule(Rule::Fill));
+}
+
+#[test]
+fn strip_is_found() {
+    is_found(Break::Rule(Rule::Strip));
+}
+
+#[test]
+fn delta_is_found() {
+    is_found(Break::Rule(Rule::Delta));
+}
+
+#[test]
+fn claim_is_found() {
+    is_found(Break::Rule(Rule::Claim));
+}
+
+#[test]
+fn absence_is_found() {
+    is_found(Break::Rule(Rule::Absence));
+}
+
+#[test]
+fn dots_is_found() {
+    is_found(Break::Rule(Rule::Dots));
+}
+
+#[test]
+fn reuse_is_found() {
+    is_found(Break::Rule(Rule::Reuse));
+}
+
+#[test]
+fn volatile_is_found() {
+    is_found(Break::Rule(Rule::Volatile));
+}
+
+#[test]
+fn sending_before_the_commit_is_found() {
+    is_found(Break::SendFirst);
+}
+
+#[test]
+fn absence_is_found_by_a_script() {
+    script_stops(include_str!("scripts/away_during_delete.txt"), Rule::Absence);
+}
+
+#[test]
+fn dots_is_found_by_a_script() {
+    script_stops(include_str!("scripts/delete_by_repair.txt"), Rule::Dots);
+}
+
+#[test]
+fn volatile_is_found_by_a_script() {
+    script_stops(include_str!("scripts/told_unsynced.txt"), Rule::Volatile);
+}
