@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::{Arrivals, GetArgs, LengthArgs, LoadArgs, MicroArgs, OutputArgs, PaceArgs, RunArgs, StoreArgs};
 use crate::clock::nanos;
-use crate::dynode::{Cluster, NO_SCANS};
+use crate::dynode::Cluster;
 use crate::report::Config;
 use crate::run::Pace;
 use crate::run::lane::Limits;
@@ -81,9 +81,6 @@ impl Plan {
 
     /// `run`.
     pub fn run(args: &RunArgs, run: &str) -> Result<Plan, String> {
-        if args.workload == Mix::E && !args.output.dry {
-            return Err(format!("workload e is refused: {NO_SCANS}"));
-        }
         let (operations, duration) = length(&args.length);
         Parts {
             mix: args.workload,
@@ -284,7 +281,6 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_a_word_what_to_do() {
         for (line, word) in [
-            ("run --workload e", "start key"),
             ("run --workload a --records 0", "--records"),
             ("run --workload a --operations 0", "--operations"),
             ("put --duration 0s", "--duration"),
@@ -295,6 +291,6 @@ mod tests {
         ] {
             assert!(plan(line).is_err_and(|e| e.contains(word)), "{line}");
         }
-        assert!(plan("run --workload e --dry").is_ok());
+        assert!(plan("run --workload e").is_ok());
     }
 }

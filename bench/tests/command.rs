@@ -162,7 +162,6 @@ fn what_cannot_be_done_is_said_with_exit_code_2() {
     let stand = Stand::new();
     for (line, word) in [
         ("get --node 127.0.0.1:1 --timeout 500ms", "cannot reach the cluster"),
-        ("run --workload e --node {n}", "start key"),
         ("get --node {n} --operations 1 --json /nowhere/at/all.json", "cannot write /nowhere/at/all.json"),
         ("compare {d}/none.json {d}/none.json", "cannot read"),
         ("audit --node {n} --check {d}/none.jsonl", "cannot read"),

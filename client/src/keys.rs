@@ -28,6 +28,8 @@ use crate::{Bucket, Error};
 pub struct Keys {
     bucket: Bucket,
     prefix: Bytes,
+    /// Only keys after this one; empty: from the start.
+    after: Bytes,
     page: u32,
     /// One for each partition; none before the first `next`.
     sources: Vec<Source>,
@@ -40,7 +42,7 @@ pub struct Keys {
 #[derive(Debug)]
 struct Source {
     keys: VecDeque<Bytes>,
-    /// The last key received; empty before the first.
+    /// The last key received; where the listing begins before the first.
     after: Bytes,
     more: bool,
 }
@@ -50,6 +52,7 @@ impl Keys {
         Keys {
             bucket,
             prefix: Bytes::new(),
+            after: Bytes::new(),
             page: KEYS_PAGE_DEFAULT,
             sources: Vec::new(),
             heads: BinaryHeap::new(),
@@ -62,6 +65,16 @@ impl Keys {
         // No key starts with a longer one; a byte too many is enough for the node to find nothing.
         let prefix = prefix.as_ref();
         self.prefix = Bytes::copy_from_slice(&prefix[..prefix.len().min(KEY_BYTES_MAX + 1)]);
+        self
+    }
+
+    /// Only keys after this one, in byte order. Call it before the first [`next`](Keys::next).
+    ///
+    /// Keys are spread over all partitions by a hash: a listing asks every one of them, however few keys are wanted. Give a
+    /// small [`page`](Keys::page) then.
+    pub fn after(mut self, key: impl AsRef<[u8]>) -> Keys {
+        let key = key.as_ref();
+        self.after = Bytes::copy_from_slice(&key[..key.len().min(KEY_BYTES_MAX)]);
         self
     }
 
@@ -104,13 +117,14 @@ impl Keys {
             while pages.len() < KEYS_FETCHES_MAX
                 && let Some(place) = ids.next()
             {
-                let (bucket, prefix, page) = (self.bucket.clone(), self.prefix.clone(), self.page);
-                pages.spawn(async move { (place, fetch(&bucket, place, &prefix, &Bytes::new(), page).await) });
+                let (bucket, page) = (self.bucket.clone(), self.page);
+                let (prefix, after) = (self.prefix.clone(), self.after.clone());
+                pages.spawn(async move { (place, fetch(&bucket, place, &prefix, &after, page).await) });
             }
             let Some(joined) = pages.join_next().await else { break };
             // A task is lost only when the runtime goes down, and we with it.
             let (place, fetched) = joined.map_err(|e| Error::Unreachable { detail: e.to_string() })?;
-            let mut source = Source { keys: VecDeque::new(), after: Bytes::new(), more: false };
+            let mut source = Source { keys: VecDeque::new(), after: self.after.clone(), more: false };
             source.take(fetched?);
             first[usize::from(place)] = Some(source);
         }

@@ -3,7 +3,9 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::handshake::{VERSION_NEWEST, VERSION_OLDEST};
-use super::limits::{BODY_BYTES_MAX, FIXED_BYTES, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES_MAX, REQUEST_BYTES_MAX};
+use super::limits::{
+    BODY_BYTES_MAX, FIXED_BYTES, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES_MAX, REQUEST_BYTES_MAX,
+};
 use super::{Message, WireError};
 
 /// What the length does not count: itself and the checksum.
