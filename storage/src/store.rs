@@ -68,8 +68,10 @@ impl<E: Engine> Store<E> {
     /// lives from there on. Everything that is on the disk is made durable first.
     pub fn open(mut engine: E, node: NodeId, first_life: u64, past: Past) -> Result<Store<E>, EngineError> {
         engine.sync()?;
-        // The wall clock may have been set back since the last run: lives go on from where that one could have come to.
-        let next_life = first_life.max(read_life(&engine, LIVES_TO)?);
+        // The wall clock may have been set back since the last run: lives go on from where that one could have come to,
+        // and a random step beyond it, since the data may be an old backup with a later run on other data.
+        let beyond_the_last = read_life(&engine, LIVES_TO)?.saturating_add(first_life % LIVES_A_RUN);
+        let next_life = first_life.max(beyond_the_last);
         let mut lives_from = read_life(&engine, LIVES_FROM)?;
         if past == Past::MayLack && !broken(Rule::Reuse) {
             lives_from = next_life;

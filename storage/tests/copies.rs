@@ -187,3 +187,60 @@ fn what_was_synced_is_told_and_nothing_else() {
     assert_eq!(a.copy(P).unwrap().told_content(), a.copy(P).unwrap().content());
     let _ = a.engine().size(Space::Objects);
 }
+
+#[test]
+fn an_answer_says_nothing_that_is_not_synced() {
+    let mut a = store(1);
+    put(&mut a, &key(0), b"v", Clock::new());
+    assert_eq!(a.delta(P, &Clock::new(), None, ALL).unwrap().unwrap().entries.len(), 1);
+    assert!(!a.has_unsynced() && !a.engine().has_unsynced(), "after a delta");
+    put(&mut a, &key(1), b"v", Clock::new());
+    let scan = a.scan(P).unwrap();
+    assert_eq!(scan.clock().len(), 2);
+    assert!(!a.has_unsynced() && !a.engine().has_unsynced(), "after a scan has begun");
+}
+
+#[test]
+fn the_set_hash_is_kept_where_no_dot_is_new() {
+    let mut a = store(1);
+    let dot = put(&mut a, &key(0), b"v", Clock::new());
+    a.commit(true).unwrap();
+    assert_eq!(a.apply(P, &key(0), Object::delete([dot].into_iter().collect()), &[]).unwrap(), Ok(0));
+    a.commit(true).unwrap();
+    let mut a = Store::open(a.into_engine(), NodeId(1), 9, Past::Whole).unwrap();
+    let content = a.copy(P).unwrap().content();
+    assert_eq!(a.recount(P).unwrap(), (content, 0));
+}
+
+#[test]
+fn an_entry_carries_every_dot_of_its_key() {
+    let (mut a, mut b) = (store(1), store(2));
+    let mut dots = vec![put(&mut a, &key(0), b"first", Clock::new()), replace(&mut a, &key(0), b"second")];
+    put(&mut a, &key(1), b"aside", Clock::new());
+    dots.push(delete(&mut a, &key(0)));
+    let other = put(&mut b, &key(0), b"of another", Clock::new());
+    pull(&mut a, &mut b);
+    dots.push(other);
+    for only in [None, Some(key(0))] {
+        let delta = a.delta(P, &Clock::new(), only.as_ref(), ALL).unwrap().unwrap();
+        assert_eq!(delta.entries[0].key, key(0));
+        assert_eq!(delta.entries[0].dots, dots);
+        assert_eq!(delta.entries.len(), if only.is_some() { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn index_entries_wait_for_all_others_to_be_collected_and_for_one_to_be_cut() {
+    let mut a = store(1);
+    let dots = [put(&mut a, &key(0), b"v", Clock::new()), put(&mut a, &key(1), b"v", Clock::new())];
+    let (one, both): (Clock, Clock) = (dots[..1].iter().copied().collect(), dots.into_iter().collect());
+    let none = Clock::new();
+    assert!(!a.collect(P, &[&both, &none]).unwrap() && !a.cut_index(P, &[&none, &none]).unwrap());
+    assert!(a.collect(P, &[&both, &one]).unwrap());
+    assert_eq!(a.copy(P).unwrap().indexed(), 1);
+    assert!(!a.cut_index(P, &[&one, &none]).unwrap() && !a.cut_index(P, &[]).unwrap(), "what nobody else has stays");
+    assert!(a.cut_index(P, &[&none, &both]).unwrap());
+    assert_eq!(a.copy(P).unwrap().indexed(), 0);
+    assert!(a.delta(P, &one, None, ALL).unwrap().is_none(), "the index does not reach back so far");
+    assert!(a.delta(P, &both, None, ALL).unwrap().is_some());
+}

@@ -220,6 +220,14 @@ fn clocks_have_one_form() {
 }
 
 #[test]
+fn values_have_one_order() {
+    let value = |n: u8| [&[n][..], &[0; 15], &[1, 0]].concat();
+    let object = |a, b| codec::decode_object([&[1, 2][..], &value(a), &value(b), &[0]].concat().into());
+    assert!(object(1, 2).is_ok());
+    assert!(object(2, 1).is_err() && object(1, 1).is_err());
+}
+
+#[test]
 fn contexts_of_others_are_refused() {
     let (ours, other) = (SealKey::derive(b"our cluster"), SealKey::derive(b"another cluster"));
     let mut rng = Rng::new(3);
@@ -229,6 +237,7 @@ fn contexts_of_others_are_refused() {
         assert_eq!(ours.open(b"bucket", b"key", &sealed), Ok(context));
         assert!(other.open(b"bucket", b"key", &sealed).is_err(), "another cluster's");
         assert!(ours.open(b"bucket", b"key2", &sealed).is_err(), "another key's");
+        assert!(ours.open(b"packet", b"key", &sealed).is_err(), "another bucket's");
         assert!(ours.open(b"bucke", b"tkey", &sealed).is_err(), "another bucket's");
         assert!(ours.open(b"", b"bucketkey", &sealed).is_err(), "another bucket's");
         let mut forged = sealed.to_vec();

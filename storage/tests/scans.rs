@@ -5,7 +5,7 @@ mod common;
 use bytes::Bytes;
 use common::hand::*;
 use dynode_ring::NodeId;
-use dynode_storage::answer::Budget;
+use dynode_storage::answer::{Budget, Page};
 use dynode_storage::codec::Part;
 use dynode_storage::{Clock, Past, Refused, Store};
 
@@ -161,11 +161,14 @@ fn many_scans_that_break_off_lose_no_past() {
         put(&mut a, &key(i), b"old", Clock::new());
     }
     pull(&mut c, &mut a);
-    for i in 0..12 {
-        replace(&mut a, &key(i), b"new");
-    }
     for pages in (1..12).rev() {
-        put(&mut a, &key(20), b"the clock moves", Clock::new());
+        // The last key that this scan reaches, and no later one: only its own clock knows of the new value, and of the
+        // one in between that the third copy has.
+        let last = key(pages - 1);
+        let between = replace(&mut a, &last, b"between");
+        let letter = a.read(P, &last).unwrap();
+        assert_eq!(c.apply(P, &last, letter, &[between]).unwrap(), Ok(1));
+        replace(&mut a, &last, b"new");
         cut(&mut a);
         let scan = a.scan(P).unwrap();
         let mut after = Bytes::new();
@@ -221,4 +224,48 @@ fn scans_that_the_clock_has_caught_up_with_are_forgotten() {
     assert!(!b.copy(P).unwrap().is_scanning());
     assert_eq!(clock(&mut b), clock(&mut c));
     assert_eq!(b.copy(P).unwrap().content(), c.copy(P).unwrap().content());
+}
+
+#[test]
+fn the_set_hash_is_kept_where_a_page_brings_more_than_it_claims() {
+    let (mut a, mut b, mut c) = (store(1), store(2), store(3));
+    put(&mut a, &key(0), b"v", Clock::new());
+    cut(&mut a);
+    // The second is in the middle of a scan of the first: it has a value that its own clock does not know.
+    put(&mut a, &key(1), b"w", Clock::new());
+    cut(&mut a);
+    let scan = a.scan(P).unwrap();
+    let first = page(&scan, &mut b, &Bytes::new(), ONE);
+    take(&mut b, &Bytes::new(), first).unwrap();
+    assert!(clock(&mut b).is_empty());
+    c.copy(P).unwrap();
+    c.commit(true).unwrap();
+    let scan = b.scan(P).unwrap();
+    let all = page(&scan, &mut c, &Bytes::new(), Budget { bytes: 0, keys: 1 });
+    assert!(all.done);
+    take(&mut c, &Bytes::new(), Page { done: false, ..all }).unwrap();
+    c.commit(true).unwrap();
+    let mut c = Store::open(c.into_engine(), NodeId(3), 9, Past::Whole).unwrap();
+    let content = c.copy(P).unwrap().content();
+    assert_eq!(c.recount(P).unwrap(), (content, 1));
+}
+
+#[test]
+fn a_late_write_behind_the_scan_does_not_bring_back_what_the_source_has_replaced() {
+    let (mut a, mut b) = (store(1), store(2));
+    let late = put(&mut a, &key(0), b"old", Clock::new());
+    let letter = a.read(P, &key(0)).unwrap();
+    replace(&mut a, &key(0), b"new");
+    put(&mut a, &key(1), b"more", Clock::new());
+    cut(&mut a);
+    let scan = a.scan(P).unwrap();
+    let first = page(&scan, &mut b, &Bytes::new(), ONE);
+    let at = first.after.clone();
+    take(&mut b, &Bytes::new(), first).unwrap();
+    assert_eq!(b.apply(P, &key(0), letter, &[late]).unwrap(), Ok(1));
+    assert_eq!(values(&mut b, &key(0)), ["new"]);
+    let rest = page(&scan, &mut b, &at, ALL);
+    take(&mut b, &at, rest).unwrap();
+    assert_eq!(values(&mut b, &key(0)), ["new"]);
+    assert_eq!(a.copy(P).unwrap().content(), b.copy(P).unwrap().content());
 }

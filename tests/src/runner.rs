@@ -1,11 +1,12 @@
 //! Many seeds on many threads: what each came to, and all of it added up.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dynode_storage::rules::{Rule, break_rule};
 
+use crate::world::plan::Plan;
 use crate::world::stats::Stats;
 use crate::world::{Violation, World};
 
@@ -18,6 +19,19 @@ pub enum Break {
     SendFirst,
 }
 
+/// How seeds are run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// What is deliberately wrong.
+    pub wrong: Option<Break>,
+    /// So many nodes, whatever the seeds say.
+    pub nodes: Option<usize>,
+    /// Go on after a failure.
+    pub go_on: bool,
+    /// Print a line an event.
+    pub echo: bool,
+}
+
 /// A seed that failed.
 #[derive(Debug, Clone)]
 pub struct Failed {
@@ -28,14 +42,16 @@ pub struct Failed {
 }
 
 /// Runs one seed; a panic counts as a violation.
-pub fn run_seed(seed: u64, wrong: Option<Break>, echo: bool) -> Result<(Stats, u64), Failed> {
-    break_rule(match wrong {
+pub fn run_seed(seed: u64, options: Options) -> Result<(Stats, u64), Failed> {
+    break_rule(match options.wrong {
         Some(Break::Rule(rule)) => Some(rule),
         _ => None,
     });
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::of_seed(seed, false, echo);
-        world.sends_first = wrong == Some(Break::SendFirst);
+        let mut plan = Plan::of_seed(seed);
+        plan.nodes = options.nodes.unwrap_or(plan.nodes);
+        let mut world = World::new(seed, plan, false, options.echo);
+        world.sends_first = options.wrong == Some(Break::SendFirst);
         world.run().map(|()| (world.stats.clone(), world.trace.hash()))
     }));
     break_rule(None);
@@ -51,13 +67,11 @@ pub fn run_seed(seed: u64, wrong: Option<Break>, echo: bool) -> Result<(Stats, u
     }
 }
 
-/// Runs a range of seeds on so many threads, until one fails (or to the end, with `go_on`). `progress` hears how many are
-/// done.
+/// Runs a range of seeds on so many threads, until one fails unless it is to go on. `progress` hears how many are done.
 pub fn run_range(
     seeds: std::ops::Range<u64>,
-    wrong: Option<Break>,
+    options: Options,
     threads: usize,
-    go_on: bool,
     progress: &(dyn Fn(u64) + Sync),
 ) -> (Stats, Vec<Failed>) {
     let next = AtomicU64::new(seeds.start);
@@ -73,11 +87,11 @@ pub fn run_range(
                     if seed >= seeds.end {
                         break;
                     }
-                    match run_seed(seed, wrong, false) {
+                    match run_seed(seed, options) {
                         Ok((more, _)) => stats.add(&more),
                         Err(f) => {
                             failed.push(f);
-                            stop.store(!go_on, Ordering::Relaxed);
+                            stop.store(!options.go_on, Ordering::Relaxed);
                         }
                     }
                     progress(done.fetch_add(1, Ordering::Relaxed) + 1);

@@ -15,7 +15,7 @@ use owo_colors::OwoColorize;
 use serde_json::{Value, json};
 
 use super::output::{Done, EXIT_FAILED, EXIT_SIBLINGS, Failure, print_json, print_raw, remark};
-use super::target::{PlaceArgs, ReadArgs, TargetArgs, WriteArgs};
+use super::target::{PlaceArgs, ReadArgs, TargetArgs, TimeoutArgs, WriteArgs};
 use super::units;
 
 /// How much of a sibling is shown in a listing.
@@ -32,6 +32,8 @@ pub(super) struct GetArgs {
     place: PlaceArgs,
     #[command(flatten)]
     read: ReadArgs,
+    #[command(flatten)]
+    time: TimeoutArgs,
     /// Write the value here instead of to stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -52,6 +54,8 @@ pub(super) struct PutArgs {
     value: Option<OsString>,
     #[command(flatten)]
     write: WriteArgs,
+    #[command(flatten)]
+    time: TimeoutArgs,
     /// Replace what was seen, as the context that `get --json` printed says
     #[arg(long, value_name = "CONTEXT", value_parser = parse_context, conflicts_with = "overwrite")]
     context: Option<Context>,
@@ -67,6 +71,8 @@ pub(super) struct DeleteArgs {
     place: PlaceArgs,
     #[command(flatten)]
     write: WriteArgs,
+    #[command(flatten)]
+    time: TimeoutArgs,
     /// Delete only what was seen, as the context that `get --json` printed says; else whatever is there
     #[arg(long, value_name = "CONTEXT", value_parser = parse_context)]
     context: Option<Context>,
@@ -74,7 +80,7 @@ pub(super) struct DeleteArgs {
 
 pub(super) async fn get(target: &TargetArgs, args: GetArgs) -> Done {
     let (bucket, key) = args.place.into_bytes();
-    let ReadArgs { r, strict, timeout } = args.read;
+    let (ReadArgs { r, strict }, timeout) = (args.read, args.time.timeout);
     let read = target.connect().await?.bucket(&bucket)?.get(&key).r(r).strict(strict).timeout(timeout).await?;
     let siblings = read.siblings();
     let values = siblings.as_slice();
@@ -102,7 +108,7 @@ pub(super) async fn put(target: &TargetArgs, args: PutArgs) -> Done {
     let (bucket, key) = args.place.into_bytes();
     // The value first: what cannot be read needs no node.
     let value = value_of(args.value)?;
-    let WriteArgs { w, strict, timeout } = args.write;
+    let (WriteArgs { w, strict }, timeout) = (args.write, args.time.timeout);
     let put = target.connect().await?.bucket(&bucket)?.put(&key, value).w(w).strict(strict).timeout(timeout);
     let put = match &args.context {
         Some(context) => put.over(context),
@@ -114,7 +120,7 @@ pub(super) async fn put(target: &TargetArgs, args: PutArgs) -> Done {
 
 pub(super) async fn delete(target: &TargetArgs, args: DeleteArgs) -> Done {
     let (bucket, key) = args.place.into_bytes();
-    let WriteArgs { w, strict, timeout } = args.write;
+    let (WriteArgs { w, strict }, timeout) = (args.write, args.time.timeout);
     let delete = target.connect().await?.bucket(&bucket)?.delete(&key).w(w).strict(strict).timeout(timeout);
     let delete = match &args.context {
         Some(context) => delete.over(context),

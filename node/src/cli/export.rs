@@ -97,10 +97,10 @@ fn path_of(key: &[u8]) -> Option<PathBuf> {
 
 async fn write_file(bucket: Bucket, item: Item, read: ReadArgs, pace: Pace) -> Finished {
     let began = Instant::now();
-    let ReadArgs { r, strict, timeout } = read;
+    let ReadArgs { r, strict } = read;
     let get = || {
         let get = bucket.get(&item.key);
-        async move { get.r(r).strict(strict).timeout(timeout).await }
+        async move { get.r(r).strict(strict).timeout(pace.timeout).await }
     };
     let (answer, retries) = transfer::persist(pace.retry_for, get).await;
     let latency = began.elapsed();

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use dynode_client::wire::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -43,8 +43,6 @@ pub struct Options {
     pub w: Quorum,
     /// Count owners only.
     pub strict: bool,
-    /// Time for one request.
-    pub timeout: Duration,
     /// Leave out files that are too large.
     pub skip_large: bool,
 }
@@ -52,8 +50,8 @@ pub struct Options {
 pub(super) async fn run(target: &TargetArgs, args: ImportArgs) -> Done {
     let walk = open(&args.dir)?;
     let bucket = target.connect().await?.bucket(args.bucket.into_vec())?;
-    let WriteArgs { w, strict, timeout } = args.write;
-    let options = Options { pace: args.pace, w, strict, timeout, skip_large: args.skip_large };
+    let WriteArgs { w, strict } = args.write;
+    let options = Options { pace: args.pace, w, strict, skip_large: args.skip_large };
     let mut progress = Progress::new("importing");
     progress.expect_files_of(&args.dir, VALUE_BYTES_MAX as u64);
     let (sender, source) = transfer::source();
@@ -91,8 +89,8 @@ pub(super) fn report(target: &TargetArgs, tally: &Tally, verb: &str) -> Done {
     if tally.failed() > 0 { Err(Failure::said(EXIT_FAILED)) } else { Ok(()) }
 }
 
-/// Writes every file of a source. A write whose outcome is unknown is made again: it replaces what is there with the same
-/// bytes.
+/// Writes every file of a source. A write whose outcome is unknown is made again. Should the first turn up later, on a node
+/// that was away with it, the key has two siblings with the same bytes.
 pub async fn import(bucket: &Bucket, source: Source, options: Options, each: impl FnMut(&Finished)) -> Tally {
     let bucket = bucket.clone();
     let work = move |item: Item| put_file(bucket.clone(), item, options);
@@ -108,10 +106,19 @@ async fn put_file(bucket: Bucket, item: Item, options: Options) -> Finished {
         Err(e) => return Finished::failed(Trouble::new("file", &item.key, e.to_string())),
     };
     let began = Instant::now();
-    let Options { pace, w, strict, timeout, .. } = options;
+    let Options { pace, w, strict, .. } = options;
+    let mut is_first = true;
     let put = || {
-        let put = bucket.put(&item.key, value.clone()).over_current();
-        async move { put.w(w).strict(strict).timeout(timeout).await }
+        let is_again = !std::mem::replace(&mut is_first, false);
+        let (get, put) = (bucket.get(&item.key).timeout(pace.timeout), bucket.put(&item.key, value.clone()));
+        let put = put.w(w).strict(strict).timeout(pace.timeout);
+        async move {
+            // A write without an answer may be anywhere: where it is seen, it is replaced instead of becoming a sibling.
+            match if is_again { get.await.ok() } else { None } {
+                Some(seen) => put.over(seen.context()).await,
+                None => put.over_current().await,
+            }
+        }
     };
     let (answer, retries) = transfer::persist(pace.retry_for, put).await;
     let outcome = answer.map(|_| ()).map_err(|e| Trouble::request(&item.key, &e)).into();
@@ -125,7 +132,7 @@ pub(super) fn unfit(item: &Item, skip_large: bool) -> Option<Finished> {
         return Some(Finished::left_out("too_large_left_out"));
     }
     if bytes > max {
-        let detail = format!("{}, and a value has at most {}", units::bytes(bytes), units::bytes(max));
+        let detail = format!("{} bytes, and a value has at most {}", units::count(bytes), units::bytes(max));
         return Some(Finished::failed(Trouble::new("too_large", &item.key, detail)));
     }
     if item.key.len() > KEY_BYTES_MAX {

@@ -51,9 +51,6 @@ pub(super) struct ReadArgs {
     /// Count owners only, no stand-ins
     #[arg(long)]
     pub(super) strict: bool,
-    /// Time for a request, retries included
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
-    pub(super) timeout: Duration,
 }
 
 /// How a write is made.
@@ -65,7 +62,12 @@ pub(super) struct WriteArgs {
     /// Count owners only, no stand-ins
     #[arg(long)]
     pub(super) strict: bool,
-    /// Time for a request, retries included
+}
+
+/// How long one request may take.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct TimeoutArgs {
+    /// Time for the request, retries included
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
     pub(super) timeout: Duration,
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use clap::Args;
@@ -48,8 +48,6 @@ pub struct Options {
     pub r: Quorum,
     /// Count owners only.
     pub strict: bool,
-    /// Time for one request.
-    pub timeout: Duration,
     /// Leave out files that are too large.
     pub skip_large: bool,
 }
@@ -57,8 +55,8 @@ pub struct Options {
 pub(super) async fn run(target: &TargetArgs, args: VerifyArgs) -> Done {
     let walk = open(&args.dir)?;
     let bucket = target.connect().await?.bucket(args.bucket.into_vec())?;
-    let ReadArgs { r, strict, timeout } = args.read;
-    let options = Options { pace: args.pace, r, strict, timeout, skip_large: args.skip_large };
+    let ReadArgs { r, strict } = args.read;
+    let options = Options { pace: args.pace, r, strict, skip_large: args.skip_large };
     let mut progress = Progress::new("verifying");
     progress.expect_files_of(&args.dir, VALUE_BYTES_MAX as u64);
     let (sender, source) = transfer::source();
@@ -86,10 +84,10 @@ async fn compare_file(bucket: Bucket, item: Item, options: Options) -> Finished 
         Err(e) => return Finished::failed(Trouble::new("file", &item.key, e.to_string())),
     };
     let began = Instant::now();
-    let Options { pace, r, strict, timeout, .. } = options;
+    let Options { pace, r, strict, .. } = options;
     let get = || {
         let get = bucket.get(&item.key);
-        async move { get.r(r).strict(strict).timeout(timeout).await }
+        async move { get.r(r).strict(strict).timeout(pace.timeout).await }
     };
     let (answer, retries) = transfer::persist(pace.retry_for, get).await;
     let latency = began.elapsed();

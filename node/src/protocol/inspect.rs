@@ -54,7 +54,36 @@ pub struct Counters {
     pub lives_begun: u64,
 }
 
+/// How much a node holds in memory now, for checks of bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Operations under way.
+    pub operations: usize,
+    /// Times at which one of them is to be looked at: one each.
+    pub alarms: usize,
+    /// Scans that others take from here.
+    pub scans_served: usize,
+    /// Partitions that are being pulled.
+    pub pulling: usize,
+    /// Pulls of one key under way.
+    pub repairs: usize,
+    /// What is remembered of other owners' copies, and of pulls to come.
+    pub sync_entries: usize,
+}
+
 impl<E: Engine> Node<E> {
+    /// How much is held in memory now, for checks of bounds.
+    pub fn load(&self) -> Load {
+        Load {
+            operations: self.operations.len(),
+            alarms: self.alarms.len(),
+            scans_served: self.source.len(),
+            pulling: self.sync.pulling(),
+            repairs: self.sync.repairs,
+            sync_entries: self.sync.entries(),
+        }
+    }
+
     pub(super) fn layout_message(&self) -> LayoutIs {
         let layout = &self.config.layout;
         let member = |m: &dynode_ring::Member| MemberIs {

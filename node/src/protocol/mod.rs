@@ -44,7 +44,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 pub use event::{Effect, Effects, Event, Micros, Observation, Origin, ReplyTo, Time};
-pub use inspect::Counters;
+pub use inspect::{Counters, Load};
 pub use quorum::{Outcome, Tally};
 
 use crate::limits;

@@ -17,7 +17,9 @@ use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 
 use crate::limits;
 
-use super::{Effects, Heard, Node, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, failure, timeout};
+use super::{
+    Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, failure, timeout,
+};
 
 /// A write that waits for acknowledgements.
 pub(super) struct Put {
@@ -66,7 +68,8 @@ impl Write {
         check_place(bucket, key)?;
         match self.causality() {
             Causality::Seen(context) if context.len() > CONTEXT_BYTES_MAX => {
-                let detail = format!("the context has {} bytes; none is given out with over {CONTEXT_BYTES_MAX}", context.len());
+                let detail =
+                    format!("the context has {} bytes; none is given out with over {CONTEXT_BYTES_MAX}", context.len());
                 return Err(failure(ErrorCode::TooLarge, detail));
             }
             _ => {}
@@ -209,6 +212,11 @@ impl<E: Engine> Node<E> {
         let timeout_ms = write.wanted().1;
         let (bucket, key) = write.place();
         let key = ObjectKey::new(bucket, key);
+        if self.store.hear(partition, &seen)? {
+            // The writer has seen more of this copy's actor than the copy knows of: its dots must not be given out again.
+            out.observe(Observation::NewLife { partition });
+            self.counters.lives_begun += 1;
+        }
         let dot = self.store.next_dot(partition)?;
         let mut after = seen.clone();
         after.add(dot);

@@ -67,6 +67,11 @@ impl SyncState {
         partitions.len()
     }
 
+    /// What is remembered of partitions: at most a few entries for each that is owned, and each of its other owners.
+    pub(super) fn entries(&self) -> usize {
+        self.heard.len() + self.lacked.len() + self.pulling.len() + self.wanted.len() + self.scans.len()
+    }
+
     /// Rounds answered so far.
     pub(super) fn rounds(&self) -> u64 {
         self.rounds

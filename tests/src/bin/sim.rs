@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use dynode_storage::rules::Rule;
-use tests::runner::{Break, Failed, run_range, run_seed};
+use tests::runner::{Break, Failed, Options, run_range, run_seed};
 use tests::world::stats::Stats;
 
 /// Runs simulated clusters from seeds, and looks for what must never be.
@@ -27,6 +27,9 @@ struct Args {
     /// Threads; as many as there are cores unless said otherwise.
     #[arg(long)]
     threads: Option<usize>,
+    /// So many nodes in every run, whatever its seed says.
+    #[arg(long)]
+    nodes: Option<usize>,
     /// Do not stop at the first failure.
     #[arg(long)]
     go_on: bool,
@@ -45,10 +48,11 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<bool, String> {
     let wrong = args.broken.as_deref().map(parse_break).transpose()?;
+    let options = Options { wrong, nodes: args.nodes, go_on: args.go_on, echo: args.trace };
     std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     if let Some(seed) = args.seed {
-        return Ok(match run_seed(seed, wrong, args.trace) {
+        return Ok(match run_seed(seed, options) {
             Ok((stats, hash)) => {
                 print_summary(&stats, began.elapsed().as_secs_f64());
                 println!("history  {hash:016x}");
@@ -70,7 +74,7 @@ fn run(args: &Args) -> Result<bool, String> {
             eprint!("\r{done} of {count} seeds, {:.0} a second ", done as f64 / began.elapsed().as_secs_f64());
         }
     };
-    let (stats, failed) = run_range(seeds, wrong, threads, args.go_on, &progress);
+    let (stats, failed) = run_range(seeds, Options { echo: false, ..options }, threads, &progress);
     if is_terminal {
         eprint!("\r{:60}\r", "");
     }
@@ -88,7 +92,8 @@ fn parse_break(name: &str) -> Result<Break, String> {
 }
 
 fn print_failure(failed: &Failed, broken: Option<&str>) {
-    let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok().filter(|o| o.status.success());
+    let commit =
+        Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok().filter(|o| o.status.success());
     let commit = commit.map_or_else(|| "unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     println!("\nFAILED   seed {} at commit {commit}", failed.seed);
     println!("         invariant: {}", failed.violation.invariant);
@@ -102,7 +107,7 @@ fn print_summary(stats: &Stats, real: f64) {
     println!("seeds            {}", stats.seeds);
     println!("simulated time   {simulated:.0} s");
     println!("real time        {real:.1} s");
-    println!("ratio            {:.0}", simulated / real);
+    println!("ratio            {:.0} simulated seconds a second", simulated / real);
     println!("turns            {}", stats.turns);
     println!("messages         {}", stats.messages);
     println!("slowest recovery {:.1} s", stats.settled_us_max as f64 / 1e6);

@@ -89,22 +89,41 @@ async fn run(args: &Args) -> Result<bool, String> {
     nodes.start_all().await?;
     let client = nodes.client().await?;
     let bucket = client.bucket("speed").map_err(|e| e.to_string())?;
-    let put = measure(&nodes, args, &keys, |bucket, key, value| async move {
-        bucket.put(key, value).await.map(|_| ()).map_err(|e| e.to_string())
-    }, &bucket, &value, false).await?;
-    let get = measure(&nodes, args, &keys, |bucket, key, value| async move {
-        match bucket.get(key).await.map_err(|e| e.to_string())?.single() {
-            Ok(Some(found)) if found == value => Ok(()),
-            other => Err(format!("a get gave {other:?}")),
-        }
-    }, &bucket, &value, true).await?;
+    let put = measure(
+        &nodes,
+        args,
+        &keys,
+        |bucket, key, value| async move { bucket.put(key, value).await.map(|_| ()).map_err(|e| e.to_string()) },
+        &bucket,
+        &value,
+        false,
+    )
+    .await?;
+    let get = measure(
+        &nodes,
+        args,
+        &keys,
+        |bucket, key, value| async move {
+            match bucket.get(key).await.map_err(|e| e.to_string())?.single() {
+                Ok(Some(found)) if found == value => Ok(()),
+                other => Err(format!("a get gave {other:?}")),
+            }
+        },
+        &bucket,
+        &value,
+        true,
+    )
+    .await?;
     nodes.stop_all().await?;
 
     eprintln!("bare RocksDB …");
     let (bare_put, bare_get) = bare(&dir.path().join("bare"), &keys, &value)?;
 
     println!();
-    println!("three nodes, N = 3, r = w = quorum, durability {}, {}-byte values, {} in flight", args.durability, args.value_size, args.in_flight);
+    println!(
+        "three nodes, N = 3, r = w = quorum, durability {}, {}-byte values, {} in flight",
+        args.durability, args.value_size, args.in_flight
+    );
     println!();
     println!("          ops/s       bare RocksDB   ratio     floor          p50        p99   CPU/op nodes   client");
     let mut met = true;
@@ -113,12 +132,21 @@ async fn run(args: &Args) -> Result<bool, String> {
         met &= ratio >= floor;
         println!(
             "{name}   {:>10.0}   {bare:>16.0}   1/{:<5.1}   1/{:<4.0} {}   {:>7.2?}   {:>8.2?}   {:>9.1} µs   {:>4.1} µs",
-            ours.rate, 1.0 / ratio, 1.0 / floor, if ratio >= floor { "met" } else { "NOT MET" }, ours.p50, ours.p99,
-            ours.nodes_us, ours.own_us,
+            ours.rate,
+            1.0 / ratio,
+            1.0 / floor,
+            if ratio >= floor { "met" } else { "NOT MET" },
+            ours.p50,
+            ours.p99,
+            ours.nodes_us,
+            ours.own_us,
         );
     }
     println!();
-    println!("The nodes, the client and bare RocksDB share {} processors; bare puts go in batches of 32.", processors());
+    println!(
+        "The nodes, the client and bare RocksDB share {} processors; bare puts go in batches of 32.",
+        processors()
+    );
     Ok(met)
 }
 

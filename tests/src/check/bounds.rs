@@ -4,8 +4,9 @@ use bytes::Bytes;
 use dynode::limits;
 use dynode_client::wire::limits::{BODY_BYTES_MAX, CONTEXT_BYTES_MAX, SIBLINGS_MAX};
 
-use crate::world::network::Letter;
 use crate::world::journal::OpId;
+use crate::world::network::Letter;
+use crate::world::plan::SECOND;
 use crate::world::{Violation, World};
 
 const NAME: &str = "9 bounded";
@@ -17,11 +18,25 @@ impl World {
         // Every node may have a round of digests with each peer for as long as one waits for its answer, and begins a
         // round at least every half of a second.
         let rounds = peers * (2 * limits::DIGEST_TIMEOUT.0 / limits::SYNC_EVERY.0 + 4) as usize;
-        let most = self.journal.ops.len() + limits::PULLS_MAX + limits::REPAIRS_MAX + rounds;
+        let operations_max = self.clients.len() * (limits::TIMEOUT_MAX.0 / SECOND) as usize
+            + limits::PULLS_MAX
+            + limits::REPAIRS_MAX
+            + rounds;
+        let others = usize::from(self.plan.replicas).min(self.plan.nodes) - 1;
+        let entries_max = self.layout.partitions() as usize * (2 * others + 3);
         for (at, host) in self.hosts.iter().enumerate() {
             let Some(node) = &host.node else { continue };
-            if node.operations() > most {
-                return Err(Violation::new(NAME, format!("n{at} has {} operations under way", node.operations())));
+            let load = node.load();
+            let too_much = [
+                ("operations", load.operations, operations_max),
+                ("alarms", load.alarms, load.operations),
+                ("scans served", load.scans_served, limits::SCANS_MAX),
+                ("pulls", load.pulling, limits::PULLS_MAX),
+                ("repairs", load.repairs, limits::REPAIRS_MAX),
+                ("entries of sync", load.sync_entries, entries_max),
+            ];
+            if let Some((what, found, most)) = too_much.iter().find(|(_, found, most)| found > most) {
+                return Err(Violation::new(NAME, format!("n{at} has {found} {what}; {most} are the most")));
             }
         }
         Ok(())

@@ -34,7 +34,8 @@ impl World {
             for (i, (a, clock, content, scanning)) in copies.iter().enumerate() {
                 let other = copies[i + 1..].iter().find(|o| !scanning && !o.3 && o.1 == *clock && o.2 != *content);
                 if let Some((b, ..)) = other {
-                    let what = format!("n{a} and n{b} have equal clocks and different content in partition {partition}");
+                    let what =
+                        format!("n{a} and n{b} have equal clocks and different content in partition {partition}");
                     return Err(Violation::new(NAME, what));
                 }
             }
@@ -57,7 +58,8 @@ impl World {
                     what = Some(format!("n{at} has not finished a scan of partition {partition}"));
                 } else if *clock != first.1 {
                     let lacks = first.1.missing_in(clock).len();
-                    what = Some(format!("n{at} has another clock of {partition} than n{}: {lacks} runs lacking", first.0));
+                    what =
+                        Some(format!("n{at} has another clock of {partition} than n{}: {lacks} runs lacking", first.0));
                 } else if *content != first.2 {
                     what = Some(format!("n{at} and n{} differ in partition {partition} with equal clocks", first.0));
                 }

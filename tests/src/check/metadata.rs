@@ -49,27 +49,28 @@ impl World {
             if has_reason {
                 continue;
             }
-            let engine = node.store().engine();
             let mut wrong = None;
-            let mut see = |space: Space, visit: &mut dyn FnMut(&[u8], &[u8]) -> Option<String>| {
-                engine.scan(space, &[], &[0xff; 8], &mut |key, value| {
-                    wrong = wrong.take().or_else(|| visit(key, value));
+            let engine = node.store().engine();
+            engine
+                .scan(Space::Index, &[], &[0xff; 8], &mut |key, _| {
+                    wrong = Some(format!("n{at} has an index record: {}", key.escape_ascii()));
+                    false
+                })
+                .map_err(Violation::storage)?;
+            engine
+                .scan(Space::Objects, &[], &[0xff; 8], &mut |key, value| {
+                    let place = self.journal.keys.iter().position(|k| key.get(2..) == Some(&k.as_bytes()[..]));
+                    let has_values = place.is_some_and(|place| !live[place].is_empty());
+                    wrong = match codec::decode_object(Bytes::copy_from_slice(value)) {
+                        Ok(o) if o.values.is_empty() => Some(format!("n{at} keeps a record of a deleted key")),
+                        Ok(o) if !o.context.is_empty() => Some(format!("n{at} keeps a context: {}", o.context)),
+                        Ok(_) if !has_values => Some(format!("n{at} keeps a key without values")),
+                        Ok(_) => None,
+                        Err(e) => Some(e.to_string()),
+                    };
                     wrong.is_none()
                 })
-            };
-            see(Space::Index, &mut |key, _| Some(format!("n{at} has an index record: {}", key.escape_ascii())))
                 .map_err(Violation::storage)?;
-            see(Space::Objects, &mut |key, value| match codec::decode_object(Bytes::copy_from_slice(value)) {
-                Ok(o) if o.values.is_empty() => Some(format!("n{at} keeps a record of a deleted key")),
-                Ok(o) if !o.context.is_empty() => Some(format!("n{at} keeps a context: {}", o.context)),
-                Ok(_) => {
-                    let place = self.journal.keys.iter().position(|k| key.get(2..) == Some(&k.as_bytes()[..]));
-                    let known = place.is_some_and(|place| !live[place].is_empty());
-                    (!known).then(|| format!("n{at} keeps a key without values"))
-                }
-                Err(e) => Some(e.to_string()),
-            })
-            .map_err(Violation::storage)?;
             if let Some(what) = wrong {
                 return Err(Violation::new(NAME, what));
             }

@@ -109,7 +109,9 @@ impl World {
         let (bucket, key) = (Bytes::copy_from_slice(place.bucket()), Bytes::copy_from_slice(place.key()));
         let (r, w, timeout_ms, strict) = (terms.quorum, terms.quorum, terms.timeout_ms, false);
         let (message, body): (Message, Bytes) = match (action, kind) {
-            (Action::Look, _) => (self.draw_look(bucket, key, place.partition(self.layout.partitions()).0), Bytes::new()),
+            (Action::Look, _) => {
+                (self.draw_look(bucket, key, place.partition(self.layout.partitions()).0), Bytes::new())
+            }
             (Action::Nonsense, _) => (self.draw_nonsense(client, bucket, key, terms), value_of(id, 16)),
             (_, Kind::Get) => (Get { bucket, key, r, strict, timeout_ms }.into(), Bytes::new()),
             (_, Kind::Delete) => (Delete { bucket, key, causality, w, strict, timeout_ms }.into(), Bytes::new()),
@@ -119,7 +121,8 @@ impl World {
             }
         };
         self.clients[client].busy = Some(id);
-        self.trace.line(self.now, |t| format!("c{client} asks n{host}: #{id} {} of {place}", t.message(&message, &body)));
+        self.trace
+            .line(self.now, |t| format!("c{client} asks n{host}: #{id} {} of {place}", t.message(&message, &body)));
         let arrival = self.now + self.network.delay();
         self.queue.push(arrival, Happening::ClientAsks { op: id, message: Box::new(message), body });
         let patience = u64::from(timeout_ms) * MS + PATIENCE;

@@ -2,11 +2,12 @@
 
 use dynode::protocol::Durability;
 use dynode_ring::PartitionId;
-use dynode_storage::Clock;
+use dynode_storage::{Clock, Dot};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use super::host::End;
+use super::journal::OpId;
 use super::plan::{Fault, MS, SECOND, around, weighted};
 use super::{Happening, Outcome, Phase, Violation, World};
 
@@ -61,10 +62,23 @@ impl World {
                 }
             }
             Fault::DiskLost => {
-                if !self.is_spare(at) {
+                if !self.is_spare(at, &[]) {
                     return Ok(false);
                 }
                 self.lose_disk(at)?;
+                self.restart_later(at);
+            }
+            Fault::Stop => {
+                self.stop(at)?;
+                self.restart_later(at);
+            }
+            Fault::BackUp => self.back_up(at)?,
+            Fault::OldBackup => {
+                let Some(backup) = self.hosts[at].backup.clone() else { return Ok(false) };
+                if !self.is_spare(at, &backup.clocks) {
+                    return Ok(false);
+                }
+                self.restore(at, backup)?;
                 self.restart_later(at);
             }
             Fault::Pause => {
@@ -126,15 +140,16 @@ impl World {
         self.queue.push(at, Happening::Restart { host });
     }
 
-    /// Is every promised write that this machine has synced on another disk too?
-    pub(crate) fn is_spare(&mut self, at: usize) -> bool {
+    /// Is every promised write that this machine has synced on another disk too, or kept by the machine in spite of all?
+    pub(crate) fn is_spare(&mut self, at: usize, kept: &[Clock]) -> bool {
         let durable = self.note_promises();
         self.journal.writes().filter(|(op, _)| !op.taken).all(|(op, dot)| {
             let place = usize::from(self.journal.keys[op.key].partition(self.layout.partitions()).0);
             // A write on its way to being acknowledged is not taken either: the client may hear of it yet.
             let is_dear = op.promised || op.outcome == Outcome::Pending;
             let elsewhere = || durable.iter().enumerate().any(|(host, clocks)| host != at && clocks[place].has(dot));
-            !is_dear || !durable[at][place].has(dot) || elsewhere()
+            let is_kept = || kept.get(place).is_some_and(|clock| clock.has(dot));
+            !is_dear || !durable[at][place].has(dot) || elsewhere() || is_kept()
         })
     }
 
@@ -156,20 +171,38 @@ impl World {
 
     /// A fault has taken content of a machine: `before` had what is not there now. A write that nobody has any more need
     /// not be found again.
-    pub(crate) fn take(&mut self, at: usize, before: &[Clock]) {
+    pub(crate) fn take(&mut self, before: &[Clock]) {
+        for (id, dot) in self.gone(before) {
+            self.journal.op_mut(id).taken = true;
+            self.trace.line(self.now, |t| format!("   #{id} ({}) is nowhere any more", t.dot(dot)));
+        }
+    }
+
+    /// As [`World::take`], where the machine syncs before it sends and has its disk still: what is gone is of a turn that
+    /// was cut short after a part of it was written. Nobody has heard of it, and its dots may be given out again.
+    pub(crate) fn take_unsaid(&mut self, before: &[Clock]) -> Result<(), Violation> {
+        for (id, dot) in self.gone(before) {
+            let op = self.journal.op_mut(id);
+            if op.outcome == Outcome::Done {
+                let what = format!("#{id} was acknowledged, and a power cut has taken it");
+                return Err(Violation::new("1 no acknowledged write is lost", what));
+            }
+            (op.dot, op.void) = (None, true);
+            self.journal.by_dot.remove(&dot);
+        }
+        Ok(())
+    }
+
+    /// The writes that a machine had, has no more, and nobody else has.
+    fn gone(&mut self, before: &[Clock]) -> Vec<(OpId, Dot)> {
         let mut gone = Vec::new();
         for (op, dot) in self.journal.writes().filter(|(op, _)| !op.taken) {
             let partition = self.journal.keys[op.key].partition(self.layout.partitions());
             let had = before.get(usize::from(partition.0)).is_some_and(|clock| clock.has(dot));
-            if had && !self.hosts[at].clock(partition, false).has(dot) {
-                gone.push((op.id, partition, dot));
+            if had && !self.hosts.iter_mut().any(|host| host.clock(partition, false).has(dot)) {
+                gone.push((op.id, dot));
             }
         }
-        for (op, partition, dot) in gone {
-            if !self.hosts.iter_mut().any(|host| host.clock(partition, false).has(dot)) {
-                self.journal.op_mut(op).taken = true;
-                self.trace.line(self.now, |_| format!("   #{op} is nowhere any more"));
-            }
-        }
+        gone
     }
 }

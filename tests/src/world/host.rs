@@ -1,18 +1,17 @@
-//! A machine: a process of dynode when it runs, its disk when it does not, its clocks; and how a turn is taken.
+//! A machine: a process of dynode when it runs, its disk when it does not, its clocks; how it starts and how it ends.
 
 use std::collections::VecDeque;
 
-use dynode::protocol::{Config, Durability, Effect, Effects, Event, Node, Time};
-use dynode_client::wire::{Causality, Message};
+use dynode::protocol::{Config, Durability, Event, Node, Time};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::memory::MemoryEngine;
 use dynode_storage::store::Past;
-use dynode_storage::{Clock, Dot, ObjectKey, Store};
+use dynode_storage::{Clock, Store};
 use rand::{Rng, RngExt};
 
-use super::journal::{OpId, writer_of};
+use super::journal::OpId;
 use super::plan::MS;
-use super::{CLIENTS, Happening, Phase, Violation, World};
+use super::{Violation, World};
 
 /// One machine.
 pub(crate) struct Host {
@@ -24,12 +23,12 @@ pub(crate) struct Host {
     /// The clocks of what is on the disk, while no process has it.
     clocks: Vec<Clock>,
     /// How many processes there have been.
-    process: u32,
+    pub(super) process: u32,
     /// Writes that others have seen may be missing on the disk.
     may_lack: bool,
-    inbox: VecDeque<(Event, Option<OpId>)>,
+    pub(super) inbox: VecDeque<(Event, Option<OpId>)>,
     /// When the next turn is due.
-    turn_at: u64,
+    pub(super) turn_at: u64,
     pub(crate) busy_until: u64,
     pub(crate) paused_until: u64,
     /// When the process started, and by how many millionths its clock runs differently.
@@ -38,6 +37,14 @@ pub(crate) struct Host {
     /// What the wall clock says beyond the simulated time, in milliseconds.
     pub(crate) wall: u64,
     pub(crate) disk_time: (u64, u64),
+    pub(crate) backup: Option<Backup>,
+}
+
+/// What was on a disk at some time.
+#[derive(Clone)]
+pub(crate) struct Backup {
+    disk: MemoryEngine,
+    pub(crate) clocks: Vec<Clock>,
 }
 
 /// How a process ends.
@@ -48,9 +55,6 @@ pub(crate) enum End {
     /// Without power: what was not synced is gone.
     PowerCut,
 }
-
-/// A batch of effects, each with the client's operation that it belongs to.
-type Tagged = Vec<(Effect, Option<OpId>)>;
 
 impl Host {
     pub(crate) fn new(id: NodeId, rate: u64, wall: u64, disk_time: (u64, u64)) -> Host {
@@ -69,6 +73,7 @@ impl Host {
             rate,
             wall,
             disk_time,
+            backup: None,
         }
     }
 
@@ -77,12 +82,12 @@ impl Host {
     }
 
     /// What the node's own clock says.
-    fn local(&self, now: u64) -> Time {
+    pub(super) fn local(&self, now: u64) -> Time {
         Time((now - self.boot) * self.rate / 1_000_000)
     }
 
     /// When the node's own clock will say so.
-    fn global(&self, local: Time) -> u64 {
+    pub(super) fn global(&self, local: Time) -> u64 {
         self.boot + (local.0 * 1_000_000).div_ceil(self.rate)
     }
 
@@ -129,195 +134,6 @@ impl World {
         Ok(())
     }
 
-    /// Hands an event to a process, for its next turn.
-    pub(crate) fn tell(&mut self, at: usize, event: Event, op: Option<OpId>) {
-        self.hosts[at].inbox.push_back((event, op));
-        let soon = self.now + self.host_rng.random_range(0..20);
-        self.plan_turn(at, soon);
-    }
-
-    fn plan_turn(&mut self, at: usize, when: u64) {
-        let host = &mut self.hosts[at];
-        let when = when.max(host.busy_until).max(host.paused_until).max(self.now);
-        if when < host.turn_at && host.node.is_some() {
-            host.turn_at = when;
-            self.queue.push(when, Happening::Turn { host: at, process: host.process });
-        }
-    }
-
-    /// A node's turn: take what has come, decide, commit, and only then let the effects out.
-    pub(crate) fn turn(&mut self, at: usize, process: u32) -> Result<(), Violation> {
-        let now = self.now;
-        let host = &mut self.hosts[at];
-        if host.process != process || host.turn_at != now {
-            return Ok(());
-        }
-        host.turn_at = u64::MAX;
-        if host.paused_until > now || host.busy_until > now {
-            let again = host.paused_until.max(host.busy_until);
-            self.plan_turn(at, again);
-            return Ok(());
-        }
-        let local = host.local(now);
-        let Some(mut node) = host.node.take() else { return Ok(()) };
-        let count = host.inbox.len().min(self.plan.turn_max);
-        let mut events: Vec<(Event, Option<OpId>)> = host.inbox.drain(..count).collect();
-        if node.next_wake() <= local {
-            events.push((Event::Tick, None));
-        }
-        let crash = self.draw_crash(events.len());
-        let mut effects = Tagged::new();
-        let mut staged = Vec::new();
-        let sends_first = self.sends_first;
-        for (i, (event, op)) in events.into_iter().enumerate() {
-            if crash.is_some_and(|(when, _)| when == i) {
-                break;
-            }
-            let mut out = Effects::new();
-            self.before(&mut node, &event, op);
-            let counters = self.own_dot(&mut node, &event);
-            let place = write_place(&event);
-            node.handle(local, event, &mut out).map_err(Violation::storage)?;
-            self.after(&mut node, place, counters, op, &mut staged)?;
-            effects.extend(out.drain().map(|e| (e, op)));
-        }
-        self.stats.turns += 1;
-        let took = match self.hosts[at].disk_time {
-            (least, most) if self.plan.durability == Durability::Group => self.host_rng.random_range(least..=most),
-            _ => self.host_rng.random_range(1..20),
-        };
-        if sends_first {
-            self.hosts[at].node = Some(node);
-            self.perform(at, std::mem::take(&mut effects), now)?;
-            let Some(back) = self.hosts[at].node.take() else { return Ok(()) };
-            node = back;
-        }
-        let cut_short = crash.filter(|(when, _)| *when < usize::MAX - 1);
-        if cut_short.is_none() {
-            node.end_turn().map_err(Violation::storage)?;
-        }
-        self.hosts[at].node = Some(node);
-        if let Some((_, end)) = cut_short {
-            self.stats.fault("crash inside a turn");
-            self.crash(at, end)?;
-            self.settle_staged(at, &staged);
-            return Ok(());
-        }
-        if let Some((_, end)) = crash {
-            // The turn is committed; of what it said some got out, or nothing.
-            let said = self.host_rng.random_range(0..=effects.len());
-            effects.truncate(said);
-            self.perform(at, effects, now)?;
-            self.stats.fault("crash after a commit");
-            return self.crash(at, end);
-        }
-        self.perform(at, effects, now + took)?;
-        let host = &mut self.hosts[at];
-        host.busy_until = now + took;
-        let Some(node) = &host.node else { return Ok(()) };
-        let wake = host.global(node.next_wake());
-        let next = if host.inbox.is_empty() { wake } else { now + took };
-        self.plan_turn(at, next);
-        Ok(())
-    }
-
-    /// Does this turn end with a crash, and where? `usize::MAX - 1`: after its commit.
-    fn draw_crash(&mut self, events: usize) -> Option<(usize, End)> {
-        let ppm = self.plan.crash_in_turn_ppm;
-        if ppm == 0 || self.phase != Phase::Faults || self.host_rng.random_range(0..1_000_000) >= ppm {
-            return None;
-        }
-        let end = if self.host_rng.random_bool(0.5) { End::Kill } else { End::PowerCut };
-        match self.host_rng.random_range(0..=events) {
-            0 => Some((usize::MAX - 1, end)),
-            after => Some((after, end)),
-        }
-    }
-
-    /// Before a write over whatever the coordinator has: what is that?
-    fn before(&mut self, node: &mut Node<MemoryEngine>, event: &Event, op: Option<OpId>) {
-        let (Some(op), Event::Request { message, .. }) = (op, event) else { return };
-        let (bucket, key) = match message {
-            Message::Put(m) if m.causality == Causality::Current => (&m.bucket, &m.key),
-            Message::Delete(m) if m.causality == Causality::Current => (&m.bucket, &m.key),
-            _ => return,
-        };
-        let partition = self.layout.partition_of(bucket, key);
-        if !self.layout.owns(node.id(), partition) || !matches!(node.store().find(partition), Ok(Some(_))) {
-            return;
-        }
-        if let Ok(object) = node.store().read(partition, &ObjectKey::new(bucket, key)) {
-            let values: Vec<OpId> =
-                object.values.iter().filter_map(|s| s.value.bytes()).filter_map(|v| writer_of(v)).collect();
-            let seen = self.journal.seen_by(&values);
-            self.journal.observes(op, seen);
-        }
-    }
-
-    /// The last dot that the node's copy has given out, where the event is a write that it may coordinate.
-    fn own_dot(&self, node: &mut Node<MemoryEngine>, event: &Event) -> Option<Dot> {
-        let partition = self.layout.partition_of(write_place(event)?.bucket(), write_place(event)?.key());
-        last_dot(node, partition)
-    }
-
-    /// After a write: has it got a dot?
-    fn after(
-        &mut self,
-        node: &mut Node<MemoryEngine>,
-        place: Option<ObjectKey>,
-        before: Option<Dot>,
-        op: Option<OpId>,
-        staged: &mut Vec<OpId>,
-    ) -> Result<(), Violation> {
-        let (Some(place), Some(op)) = (place, op) else { return Ok(()) };
-        let partition = self.layout.partition_of(place.bucket(), place.key());
-        let Some(dot) = last_dot(node, partition).filter(|d| d.counter > 0 && Some(*d) != before) else {
-            return Ok(());
-        };
-        staged.push(op);
-        self.trace.line(self.now, |t| format!("   #{op} is {} {}", place, t.dot(dot)));
-        self.check_new_dot(op, dot)?;
-        self.journal.by_dot.insert(dot, op);
-        self.journal.op_mut(op).dot = Some(dot);
-        Ok(())
-    }
-
-    /// A turn was cut short: what of its writes is on the disk has happened; the rest never did.
-    fn settle_staged(&mut self, at: usize, staged: &[OpId]) {
-        for op in staged {
-            let Some(dot) = self.journal.op(*op).dot else { continue };
-            let partition = self.journal.keys[self.journal.op(*op).key].partition(self.layout.partitions());
-            if !self.hosts[at].clock(partition, true).has(dot) {
-                let op = self.journal.op_mut(*op);
-                (op.dot, op.void) = (None, true);
-                self.journal.by_dot.remove(&dot);
-            }
-        }
-    }
-
-    fn perform(&mut self, at: usize, effects: Tagged, when: u64) -> Result<(), Violation> {
-        for (effect, op) in effects {
-            match effect {
-                Effect::Send { to, request, message, body } => {
-                    let Some(to) = self.hosts.iter().position(|h| h.id == to) else {
-                        return Err(Violation::new("9 bounded", format!("n{at} sends to a stranger")));
-                    };
-                    let passes_on = matches!(message, Message::Put(_) | Message::Delete(_) | Message::Get(_));
-                    self.send(when, at, to, request, message, body, op.filter(|_| passes_on));
-                }
-                Effect::Reply { to, message, body } if to.connection >= CLIENTS => {
-                    self.check_reply(at, to.request as OpId, &message)?;
-                    let arrival = when + self.network.delay();
-                    let op = to.request as OpId;
-                    self.queue.push(arrival, Happening::ClientHears { op, message: Box::new(message), body });
-                }
-                Effect::Reply { to, message, body } => self.answer(when, at, to, message, body),
-                Effect::Observe(what) => self.observe(at, what)?,
-            }
-        }
-        Ok(())
-    }
-
     /// Ends a process. What it had not committed is gone; what it had not synced, if the power went.
     pub(crate) fn crash(&mut self, at: usize, end: End) -> Result<(), Violation> {
         let host = &mut self.hosts[at];
@@ -328,7 +144,7 @@ impl World {
                 disk.lose_unsynced();
                 host.may_lack |= self.plan.durability != Durability::Group;
                 self.reread_disk(at)?;
-                self.take(at, &before);
+                self.take_by_power(&before)?;
             }
             return Ok(());
         };
@@ -354,10 +170,20 @@ impl World {
         self.count(&counters);
         self.reread_disk(at)?;
         self.check_told(at, &told)?;
-        self.take(at, &before);
+        self.take_by_power(&before)?;
         self.hang_up(at);
         self.clients_lose(at);
         Ok(())
+    }
+
+    fn take_by_power(&mut self, before: &[Clock]) -> Result<(), Violation> {
+        match self.plan.durability {
+            Durability::Group => self.take_unsaid(before),
+            _ => {
+                self.take(before);
+                Ok(())
+            }
+        }
     }
 
     /// The disk of a machine is lost; a new one is put in.
@@ -369,33 +195,66 @@ impl World {
         host.disk = Some(MemoryEngine::new());
         host.may_lack = false;
         self.disks_lost += 1;
-        self.take(at, &before);
+        self.take(&before);
+        Ok(())
+    }
+
+    /// Ends a process in good order.
+    pub(crate) fn stop(&mut self, at: usize) -> Result<(), Violation> {
+        let host = &mut self.hosts[at];
+        let Some(node) = host.node.take() else { return Ok(()) };
+        self.trace.line(self.now, |_| format!("n{at} stops"));
+        let counters = node.counters().clone();
+        host.disk = Some(node.close().map_err(Violation::storage)?);
+        host.inbox.clear();
+        host.paused_until = 0;
+        self.count(&counters);
+        self.reread_disk(at)?;
+        self.hang_up(at);
+        self.clients_lose(at);
+        Ok(())
+    }
+
+    /// Puts aside what a power cut would leave of a machine's disk now.
+    pub(crate) fn back_up(&mut self, at: usize) -> Result<(), Violation> {
+        let host = &mut self.hosts[at];
+        let disk = match (&mut host.node, &host.disk) {
+            (Some(node), _) => Some(node.store().engine().clone()),
+            (None, disk) => disk.clone(),
+        };
+        if let Some(mut disk) = disk {
+            disk.lose_unsynced();
+            let clocks = self.clocks_on(at, &disk)?;
+            self.hosts[at].backup = Some(Backup { disk, clocks });
+        }
+        Ok(())
+    }
+
+    /// Puts a backup in place of a machine's disk.
+    pub(crate) fn restore(&mut self, at: usize, backup: Backup) -> Result<(), Violation> {
+        self.crash(at, End::PowerCut)?;
+        self.trace.line(self.now, |_| format!("n{at} gets an old backup"));
+        let host = &mut self.hosts[at];
+        let before = std::mem::replace(&mut host.clocks, backup.clocks);
+        (host.disk, host.may_lack) = (Some(backup.disk), true);
+        self.disks_lost += 1;
+        self.take(&before);
         Ok(())
     }
 
     /// Looks up what is on a disk that no process has.
     fn reread_disk(&mut self, at: usize) -> Result<(), Violation> {
-        let host = &mut self.hosts[at];
-        let Some(disk) = &host.disk else { return Ok(()) };
-        let mut store = Store::open(disk.clone(), host.id, u64::MAX >> 1, Past::Whole).map_err(Violation::storage)?;
-        let found = self.layout.partition_ids().map(|p| Ok(store.find(p)?.map_or_else(Clock::new, |c| c.clock().clone())));
-        host.clocks = found.collect::<Result<_, _>>().map_err(Violation::storage)?;
+        let Some(disk) = self.hosts[at].disk.clone() else { return Ok(()) };
+        self.hosts[at].clocks = self.clocks_on(at, &disk)?;
         Ok(())
     }
-}
 
-/// The key of a write's request.
-fn write_place(event: &Event) -> Option<ObjectKey> {
-    match event {
-        Event::Request { message: Message::Put(m), .. } => Some(ObjectKey::new(&m.bucket, &m.key)),
-        Event::Request { message: Message::Delete(m), .. } => Some(ObjectKey::new(&m.bucket, &m.key)),
-        _ => None,
+    fn clocks_on(&self, at: usize, disk: &MemoryEngine) -> Result<Vec<Clock>, Violation> {
+        let store = Store::open(disk.clone(), self.hosts[at].id, 1, Past::Whole);
+        let mut store = store.map_err(Violation::storage)?;
+        self.layout
+            .partition_ids()
+            .map(|p| Ok(store.find(p).map_err(Violation::storage)?.map_or_else(Clock::new, |c| c.clock().clone())))
+            .collect()
     }
 }
-
-fn last_dot(node: &mut Node<MemoryEngine>, partition: PartitionId) -> Option<Dot> {
-    let copy = node.store().find(partition).ok().flatten()?;
-    let actor = copy.actor();
-    Some(Dot { actor, counter: copy.clock().greatest(actor) })
-}
-

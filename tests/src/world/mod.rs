@@ -2,6 +2,16 @@
 //!
 //! Everything is drawn from one seed, and everything that happens comes out of one queue, ordered by time and by the
 //! order in which it was decided: one seed, one history.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`plan`] | what one seed is going to be like |
+//! | [`queue`] | what happens next |
+//! | [`host`], [`turn`] | a machine's life; one turn of its process |
+//! | [`network`] | connections, and messages under way |
+//! | [`clients`], [`journal`] | what clients do; what they had seen and were told |
+//! | [`faults`] | what goes wrong, and what it may take |
+//! | [`trace`], [`stats`] | the history; the numbers |
 
 pub mod clients;
 pub mod faults;
@@ -12,6 +22,7 @@ pub mod plan;
 pub mod queue;
 pub mod stats;
 pub mod trace;
+pub mod turn;
 
 use bytes::Bytes;
 use dynode_client::wire::{Message, Quorum};
@@ -117,8 +128,7 @@ pub struct World {
 impl World {
     /// The world of a seed.
     pub fn of_seed(seed: u64, keep_trace: bool, echo: bool) -> World {
-        let plan = Plan::draw(&mut stream(seed, 1));
-        World::new(seed, plan, keep_trace, echo)
+        World::new(seed, Plan::of_seed(seed), keep_trace, echo)
     }
 
     /// A world with a plan of its own.
@@ -275,7 +285,6 @@ impl World {
                     self.run_until(self.now + MS)?;
                 }
                 let outcome = self.journal.op(op).outcome;
-                // A key that could not be emptied of its siblings by one write over all of them is none of a fault's.
                 if outcome != Outcome::Done {
                     let what = format!("#{op} ({round:?}) after the faults came to {outcome:?}");
                     return Err(Violation::new("liveness", what));

@@ -30,6 +30,15 @@ pub(crate) struct Letter {
     pub(crate) op: Option<OpId>,
 }
 
+/// What a node asks of a peer.
+pub(crate) struct Asked {
+    pub(crate) request: u64,
+    pub(crate) message: Message,
+    pub(crate) body: Bytes,
+    /// The client's operation that it passes on, if it does.
+    pub(crate) op: Option<OpId>,
+}
+
 /// One connection, from its opening to its end.
 pub(crate) struct Connection {
     asker: usize,
@@ -84,16 +93,8 @@ impl Network {
 
 impl World {
     /// A node asks a peer. What cannot be handed to a connection comes back at once.
-    pub(crate) fn send(
-        &mut self,
-        at: u64,
-        from: usize,
-        to: usize,
-        request: u64,
-        mut message: Message,
-        body: Bytes,
-        op: Option<OpId>,
-    ) {
+    pub(crate) fn send(&mut self, at: u64, from: usize, to: usize, asked: Asked) {
+        let Asked { request, mut message, body, op } = asked;
         let Some(connection) = *self.network.link(from, to) else {
             if request != 0 {
                 let to = self.hosts[to].id;

@@ -24,6 +24,12 @@ pub enum Fault {
     Blackout,
     /// A disk is lost with all that is on it.
     DiskLost,
+    /// The process is stopped in good order.
+    Stop,
+    /// What is on a disk is put aside.
+    BackUp,
+    /// A disk is replaced by an older backup of it, and the node is told.
+    OldBackup,
     /// The machine hangs for a while.
     Pause,
     /// The network falls apart into two.
@@ -46,11 +52,14 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, with its name in reports and how often it comes relative to the others.
-    pub const ALL: [(Fault, &'static str, u32); 13] = [
+    pub const ALL: [(Fault, &'static str, u32); 16] = [
         (Fault::Kill, "process killed", 10),
         (Fault::PowerCut, "power cut", 10),
         (Fault::Blackout, "blackout", 2),
         (Fault::DiskLost, "disk lost", 6),
+        (Fault::Stop, "clean stop", 4),
+        (Fault::BackUp, "backup taken", 4),
+        (Fault::OldBackup, "old backup", 4),
         (Fault::Pause, "pause", 6),
         (Fault::Split, "split", 8),
         (Fault::OneWay, "one-way cut", 8),
@@ -157,8 +166,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Draws a plan.
-    pub fn draw(rng: &mut Pcg64) -> Plan {
+    /// The plan of a seed.
+    pub fn of_seed(seed: u64) -> Plan {
+        Plan::draw(&mut super::stream(seed, 1))
+    }
+
+    fn draw(rng: &mut Pcg64) -> Plan {
         let nodes = one_of(rng, &[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 7]);
         let harsh = rng.random_bool(0.3);
         let mut swarm = |base: u32| base * one_of(rng, &[0, 3, 10, 10, 30, 90]);

@@ -146,7 +146,9 @@ impl Trace {
                     let object = self.object(&e.object);
                     write!(out, "; {} {object} by [{}]", e.key, dots.join(", "))
                 }
-                Part::Claim(c) => write!(out, "; claim {} watermark {}", self.clock(&c.clock), self.clock(&c.watermark)),
+                Part::Claim(c) => {
+                    write!(out, "; claim {} watermark {}", self.clock(&c.clock), self.clock(&c.watermark))
+                }
             };
         }
         out
@@ -225,11 +227,8 @@ impl Trace {
             Message::PutDone(m) => format!("{name} by {} owners", m.acks.owners),
             Message::Found(m) => {
                 let mut rest = body.clone();
-                let values: Vec<String> = m
-                    .lengths
-                    .iter()
-                    .map(|len| value_text(&rest.split_to((*len as usize).min(rest.len()))))
-                    .collect();
+                let values: Vec<String> =
+                    m.lengths.iter().map(|len| value_text(&rest.split_to((*len as usize).min(rest.len())))).collect();
                 format!("{name} [{}] from {} owners", values.join(", "), m.acks.owners)
             }
             Message::Failure(m) => format!("{name} {}: {}", m.code.as_str(), m.detail),

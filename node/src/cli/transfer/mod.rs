@@ -25,8 +25,9 @@ use crate::config::parse_duration;
 /// Items that wait for a free job: enough to keep all jobs busy while the source reads a directory or a page of keys.
 const SOURCE_ITEMS: usize = 1024;
 
-/// Values held at once unless set otherwise, in bytes.
-const BYTES_IN_FLIGHT: u64 = 128 << 20;
+/// Bytes of values held at once. Nodes hold each a few times over until it is on three disks: more in flight would only wait
+/// there until requests run out of time.
+const BYTES_IN_FLIGHT: u64 = 32 << 20;
 
 /// First and longest pause before a request is made again; the client library has already tried for its own time.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -124,6 +125,9 @@ pub struct Pace {
     /// Requests in flight
     #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub jobs: u16,
+    /// Time for one request, before it is made again
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "15s")]
+    pub timeout: Duration,
     /// Keep trying each file for so long when nodes are down or busy
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     pub retry_for: Duration,
@@ -131,11 +135,11 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { jobs: 32, retry_for: Duration::from_secs(60) }
+        Pace { jobs: 32, timeout: Duration::from_secs(15), retry_for: Duration::from_secs(60) }
     }
 }
 
-/// Does `work` for each item of a source, at most `pace.jobs` at a time and with about 128 MiB held. `cost` says how many
+/// Does `work` for each item of a source, at most `pace.jobs` at a time and with about 32 MiB held. `cost` says how many
 /// bytes an item holds while it is worked on. `each` hears of every one that is finished. When as many items in a row as
 /// there are jobs were tried again and again for nothing, the rest is not tried: no node would do it.
 pub async fn carry<Work, Fut>(

@@ -10,6 +10,9 @@ use owo_colors::OwoColorize;
 /// Copying what a node has missed may cost half as much again for keys, dots and what was written meanwhile.
 pub(crate) const RATIO_MAX: f64 = 1.5;
 
+/// Keys, dots and the frame around a value: what each file costs beside its bytes.
+const FILE_BYTES: u64 = 256;
+
 /// What was measured.
 pub(crate) struct Figures {
     pub(crate) written: Tally,
@@ -18,6 +21,8 @@ pub(crate) struct Figures {
     pub(crate) killed_after: u64,
     pub(crate) restart: Duration,
     pub(crate) whole: Duration,
+    /// Files, and their bytes, that were acknowledged while the node was dead.
+    pub(crate) missed_files: u64,
     pub(crate) missed: u64,
     pub(crate) moved: u64,
     pub(crate) deleted: u64,
@@ -29,6 +34,12 @@ pub(crate) struct Figures {
 impl Figures {
     pub(crate) fn ratio(&self) -> f64 {
         if self.missed == 0 { 0.0 } else { self.moved as f64 / self.missed as f64 }
+    }
+
+    /// Whether no more was moved than copying what was missed needs. Of very small files the bytes beside them count more
+    /// than the files.
+    pub(crate) fn is_lean(&self) -> bool {
+        self.ratio() <= RATIO_MAX || self.moved <= self.missed + FILE_BYTES * self.missed_files
     }
 
     pub(crate) fn table(&self) -> String {
@@ -49,13 +60,14 @@ impl Figures {
         table.pair("killed", format!("a node, by SIGKILL, after {} files", units::count(self.killed_after)));
         table.pair("answering again", format!("{} after its start", units::time(self.restart)));
         table.pair("whole again", Cell::good(format!("{} later", units::time(self.whole))));
-        let ratio = format!(
-            "{} missed, {} moved: ratio {:.2} (at most {RATIO_MAX})",
-            units::bytes(self.missed),
-            units::bytes(self.moved),
-            self.ratio()
-        );
-        table.pair("synced", if self.ratio() <= RATIO_MAX { Cell::good(ratio) } else { Cell::bad(ratio) });
+        let limit = match self.ratio() <= RATIO_MAX {
+            true => format!("at most {RATIO_MAX}"),
+            false if self.is_lean() => "keys and dots count more than files as small as these".into(),
+            false => format!("more than {RATIO_MAX}"),
+        };
+        let (missed, moved) = (units::bytes(self.missed), units::bytes(self.moved));
+        let ratio = format!("{missed} missed, {moved} moved: ratio {:.2} ({limit})", self.ratio());
+        table.pair("synced", if self.is_lean() { Cell::good(ratio) } else { Cell::bad(ratio) });
         if self.twins > 0 {
             let words = "written twice, as the first answer died with the node; equal siblings";
             table.pair("retried writes", format!("{} {words}", units::count(self.twins)));

@@ -27,7 +27,7 @@ const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 /// Deletes, at most: enough to see that nothing is left of them.
 const DELETES_MAX: usize = 1000;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+const PACE: Pace = Pace { jobs: 32, timeout: Duration::from_secs(5), retry_for: Duration::from_secs(60) };
 
 /// Runs all of it.
 pub(crate) async fn run(files: &Files, data: &Path, partitions: u32) -> Result<(), String> {
@@ -48,11 +48,13 @@ pub(crate) async fn run(files: &Files, data: &Path, partitions: u32) -> Result<(
     read.add(second);
     let (deleted, forgotten) = delete(&bucket, &client, files, &cluster).await?;
 
-    let figures = Figures { written, read, killed_after, restart, whole, missed, moved, deleted, forgotten, twins };
+    let missed_files = written.done - killed_after;
+    let figures =
+        Figures { written, read, killed_after, restart, whole, missed_files, missed, moved, deleted, forgotten, twins };
     anstream::println!("\n{}", figures.table());
     show_ring(&cluster)?;
     cluster.stop_all().await?;
-    if figures.ratio() > RATIO_MAX {
+    if !figures.is_lean() {
         return Err(format!("sync moved {:.2} times what was missed; at most {RATIO_MAX} is right", figures.ratio()));
     }
     Ok(())
@@ -89,13 +91,7 @@ fn source_of(items: &[Item]) -> Source {
 /// Imports all files, and kills a node half-way. Also how many files were acknowledged before that, and how many bytes
 /// since.
 async fn write(bucket: &Bucket, files: &Files, cluster: &mut Cluster) -> Result<(Tally, u64, u64), String> {
-    let options = import::Options {
-        pace: Pace::default(),
-        w: Quorum::Majority,
-        strict: false,
-        timeout: TIMEOUT,
-        skip_large: false,
-    };
+    let options = import::Options { pace: PACE, w: Quorum::Majority, strict: false, skip_large: false };
     let mut progress = Progress::new("writing");
     progress.expect(files.bytes);
     let (mut bytes, mut killed_after, mut missed) = (0, None, 0);
@@ -127,13 +123,7 @@ async fn write(bucket: &Bucket, files: &Files, cluster: &mut Cluster) -> Result<
 
 /// Reads all files back at quorum and compares them. Also how many keys have equal siblings.
 async fn read_back(bucket: &Bucket, files: &Files, when: &str) -> Result<(Tally, u64), String> {
-    let options = verify::Options {
-        pace: Pace::default(),
-        r: Quorum::Majority,
-        strict: true,
-        timeout: TIMEOUT,
-        skip_large: false,
-    };
+    let options = verify::Options { pace: PACE, r: Quorum::Majority, strict: true, skip_large: false };
     let mut progress = Progress::new("reading");
     progress.expect(files.bytes);
     let read = verify::verify(bucket, source_of(&files.items), options, |finished| progress.take(finished)).await;
@@ -190,14 +180,14 @@ async fn delete(bucket: &Bucket, client: &Client, files: &Files, cluster: &Clust
             let began = Instant::now();
             let delete = || {
                 let delete = bucket.delete(&item.key);
-                async move { delete.timeout(TIMEOUT).await }
+                async move { delete.timeout(PACE.timeout).await }
             };
-            let (answer, retries) = transfer::persist(Pace::default().retry_for, delete).await;
+            let (answer, retries) = transfer::persist(PACE.retry_for, delete).await;
             let outcome = answer.map(|_| ()).map_err(|e| Trouble::request(&item.key, &e)).into();
             Finished { bytes: 0, latency: began.elapsed(), retries, note: None, outcome }
         }
     };
-    let tally = transfer::carry(source_of(&doomed), Pace::default(), |_| 0, work, |_| {}).await;
+    let tally = transfer::carry(source_of(&doomed), PACE, |_| 0, work, |_| {}).await;
     if tally.failed() > 0 {
         return Err(format!("not every file was deleted:\n{}", tally.render("deleted")));
     }

@@ -1,0 +1,221 @@
+//! A node's turn: take what has come, decide, commit, and only then let the effects out. A crash may come anywhere in it.
+
+use dynode::protocol::{Durability, Effect, Effects, Event, Node};
+use dynode_client::wire::{Causality, Message};
+use dynode_ring::PartitionId;
+use dynode_storage::memory::MemoryEngine;
+use dynode_storage::{Dot, ObjectKey};
+use rand::RngExt;
+
+use super::host::End;
+use super::journal::{OpId, writer_of};
+use super::network::Asked;
+use super::{CLIENTS, Happening, Phase, Violation, World};
+/// A batch of effects, each with the client's operation that it belongs to.
+type Tagged = Vec<(Effect, Option<OpId>)>;
+
+impl World {
+    /// Hands an event to a process, for its next turn.
+    pub(crate) fn tell(&mut self, at: usize, event: Event, op: Option<OpId>) {
+        self.hosts[at].inbox.push_back((event, op));
+        let soon = self.now + self.host_rng.random_range(0..20);
+        self.plan_turn(at, soon);
+    }
+
+    pub(super) fn plan_turn(&mut self, at: usize, when: u64) {
+        let host = &mut self.hosts[at];
+        let when = when.max(host.busy_until).max(host.paused_until).max(self.now);
+        if when < host.turn_at && host.node.is_some() {
+            host.turn_at = when;
+            self.queue.push(when, Happening::Turn { host: at, process: host.process });
+        }
+    }
+
+    /// A node's turn: take what has come, decide, commit, and only then let the effects out.
+    pub(crate) fn turn(&mut self, at: usize, process: u32) -> Result<(), Violation> {
+        let now = self.now;
+        let host = &mut self.hosts[at];
+        if host.process != process || host.turn_at != now {
+            return Ok(());
+        }
+        host.turn_at = u64::MAX;
+        if host.paused_until > now || host.busy_until > now {
+            let again = host.paused_until.max(host.busy_until);
+            self.plan_turn(at, again);
+            return Ok(());
+        }
+        let local = host.local(now);
+        let Some(mut node) = host.node.take() else { return Ok(()) };
+        let count = host.inbox.len().min(self.plan.turn_max);
+        let mut events: Vec<(Event, Option<OpId>)> = host.inbox.drain(..count).collect();
+        if node.next_wake() <= local {
+            events.push((Event::Tick, None));
+        }
+        let crash = self.draw_crash(events.len());
+        let mut effects = Tagged::new();
+        let mut staged = Vec::new();
+        let sends_first = self.sends_first;
+        for (i, (event, op)) in events.into_iter().enumerate() {
+            if crash.is_some_and(|(when, _)| when == i) {
+                break;
+            }
+            let mut out = Effects::new();
+            self.before(&mut node, &event, op);
+            let counters = self.own_dot(&mut node, &event);
+            let place = write_place(&event);
+            node.handle(local, event, &mut out).map_err(Violation::storage)?;
+            self.after(&mut node, place, counters, op, &mut staged)?;
+            effects.extend(out.drain().map(|e| (e, op)));
+        }
+        self.stats.turns += 1;
+        let took = match self.hosts[at].disk_time {
+            (least, most) if self.plan.durability == Durability::Group => self.host_rng.random_range(least..=most),
+            _ => self.host_rng.random_range(1..20),
+        };
+        if sends_first {
+            self.hosts[at].node = Some(node);
+            self.perform(at, std::mem::take(&mut effects), now)?;
+            let Some(back) = self.hosts[at].node.take() else { return Ok(()) };
+            node = back;
+        }
+        let cut_short = crash.filter(|(when, _)| *when < usize::MAX - 1);
+        if cut_short.is_none() {
+            node.end_turn().map_err(Violation::storage)?;
+        }
+        self.hosts[at].node = Some(node);
+        if let Some((_, end)) = cut_short {
+            self.stats.fault("crash inside a turn");
+            self.crash(at, end)?;
+            self.settle_staged(at, &staged);
+            return Ok(());
+        }
+        if let Some((_, end)) = crash {
+            // The turn is committed; of what it said some got out, or nothing.
+            let said = self.host_rng.random_range(0..=effects.len());
+            effects.truncate(said);
+            self.perform(at, effects, now)?;
+            self.stats.fault("crash after a commit");
+            return self.crash(at, end);
+        }
+        self.perform(at, effects, now + took)?;
+        let host = &mut self.hosts[at];
+        host.busy_until = now + took;
+        let Some(node) = &host.node else { return Ok(()) };
+        let wake = host.global(node.next_wake());
+        let next = if host.inbox.is_empty() { wake } else { now + took };
+        self.plan_turn(at, next);
+        Ok(())
+    }
+
+    /// Does this turn end with a crash, and where? `usize::MAX - 1`: after its commit.
+    fn draw_crash(&mut self, events: usize) -> Option<(usize, End)> {
+        let ppm = self.plan.crash_in_turn_ppm;
+        if ppm == 0 || self.phase != Phase::Faults || self.host_rng.random_range(0..1_000_000) >= ppm {
+            return None;
+        }
+        let end = if self.host_rng.random_bool(0.5) { End::Kill } else { End::PowerCut };
+        match self.host_rng.random_range(0..=events) {
+            0 => Some((usize::MAX - 1, end)),
+            after => Some((after, end)),
+        }
+    }
+
+    /// Before a write over whatever the coordinator has: what is that?
+    fn before(&mut self, node: &mut Node<MemoryEngine>, event: &Event, op: Option<OpId>) {
+        let (Some(op), Event::Request { message, .. }) = (op, event) else { return };
+        let (bucket, key) = match message {
+            Message::Put(m) if m.causality == Causality::Current => (&m.bucket, &m.key),
+            Message::Delete(m) if m.causality == Causality::Current => (&m.bucket, &m.key),
+            _ => return,
+        };
+        let partition = self.layout.partition_of(bucket, key);
+        if !self.layout.owns(node.id(), partition) || !matches!(node.store().find(partition), Ok(Some(_))) {
+            return;
+        }
+        if let Ok(object) = node.store().read(partition, &ObjectKey::new(bucket, key)) {
+            let values: Vec<OpId> =
+                object.values.iter().filter_map(|s| s.value.bytes()).filter_map(|v| writer_of(v)).collect();
+            let seen = self.journal.seen_by(&values);
+            self.journal.observes(op, seen);
+        }
+    }
+
+    /// The last dot that the node's copy has given out, where the event is a write that it may coordinate.
+    fn own_dot(&self, node: &mut Node<MemoryEngine>, event: &Event) -> Option<Dot> {
+        let partition = self.layout.partition_of(write_place(event)?.bucket(), write_place(event)?.key());
+        last_dot(node, partition)
+    }
+
+    /// After a write: has it got a dot?
+    fn after(
+        &mut self,
+        node: &mut Node<MemoryEngine>,
+        place: Option<ObjectKey>,
+        before: Option<Dot>,
+        op: Option<OpId>,
+        staged: &mut Vec<OpId>,
+    ) -> Result<(), Violation> {
+        let (Some(place), Some(op)) = (place, op) else { return Ok(()) };
+        let partition = self.layout.partition_of(place.bucket(), place.key());
+        let Some(dot) = last_dot(node, partition).filter(|d| d.counter > 0 && Some(*d) != before) else {
+            return Ok(());
+        };
+        staged.push(op);
+        self.trace.line(self.now, |t| format!("   #{op} is {} {}", place, t.dot(dot)));
+        self.check_new_dot(op, dot)?;
+        self.journal.by_dot.insert(dot, op);
+        self.journal.op_mut(op).dot = Some(dot);
+        Ok(())
+    }
+
+    /// A turn was cut short: what of its writes is on the disk has happened; the rest never did.
+    fn settle_staged(&mut self, at: usize, staged: &[OpId]) {
+        for op in staged {
+            let Some(dot) = self.journal.op(*op).dot else { continue };
+            let partition = self.journal.keys[self.journal.op(*op).key].partition(self.layout.partitions());
+            if !self.hosts[at].clock(partition, true).has(dot) {
+                let op = self.journal.op_mut(*op);
+                (op.dot, op.void) = (None, true);
+                self.journal.by_dot.remove(&dot);
+            }
+        }
+    }
+
+    fn perform(&mut self, at: usize, effects: Tagged, when: u64) -> Result<(), Violation> {
+        for (effect, op) in effects {
+            match effect {
+                Effect::Send { to, request, message, body } => {
+                    let Some(to) = self.hosts.iter().position(|h| h.id == to) else {
+                        return Err(Violation::new("9 bounded", format!("n{at} sends to a stranger")));
+                    };
+                    let passes_on = matches!(message, Message::Put(_) | Message::Delete(_) | Message::Get(_));
+                    self.send(when, at, to, Asked { request, message, body, op: op.filter(|_| passes_on) });
+                }
+                Effect::Reply { to, message, body } if to.connection >= CLIENTS => {
+                    self.check_reply(at, to.request as OpId, &message)?;
+                    let arrival = when + self.network.delay();
+                    let op = to.request as OpId;
+                    self.queue.push(arrival, Happening::ClientHears { op, message: Box::new(message), body });
+                }
+                Effect::Reply { to, message, body } => self.answer(when, at, to, message, body),
+                Effect::Observe(what) => self.observe(at, what)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The key of a write's request.
+fn write_place(event: &Event) -> Option<ObjectKey> {
+    match event {
+        Event::Request { message: Message::Put(m), .. } => Some(ObjectKey::new(&m.bucket, &m.key)),
+        Event::Request { message: Message::Delete(m), .. } => Some(ObjectKey::new(&m.bucket, &m.key)),
+        _ => None,
+    }
+}
+
+fn last_dot(node: &mut Node<MemoryEngine>, partition: PartitionId) -> Option<Dot> {
+    let copy = node.store().find(partition).ok().flatten()?;
+    let actor = copy.actor();
+    Some(Dot { actor, counter: copy.clock().greatest(actor) })
+}
