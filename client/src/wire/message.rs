@@ -440,7 +440,8 @@ pub struct Fetch {
     pub have: Bytes,
 }
 
-/// What a copy holds of a key. Body: the object as it travels, without the values that the asker has; empty when `same`.
+/// What a copy holds of a key. Body: the object as it travels, without the values that the asker has; when `same`, only
+/// its context.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetched {
     /// The copy holds exactly the values that the asker has.

@@ -166,7 +166,7 @@ fn keys_come_in_order_each_once() {
         let with_a: Vec<&String> = names.iter().filter(|name| name.starts_with("a/")).collect();
         assert_eq!(list(files.keys().prefix("a/").page(10)).await.unwrap().iter().collect::<Vec<_>>(), with_a);
         assert!(list(files.keys().prefix("nothing")).await.unwrap().is_empty());
-        let after = list(files.keys().after(&with_a[0]).prefix("a/").page(1)).await.unwrap();
+        let after = list(files.keys().after(with_a[0]).prefix("a/").page(1)).await.unwrap();
         assert_eq!(after.iter().collect::<Vec<_>>(), with_a[1..], "the key itself is not listed again");
         let mut done = files.keys().prefix("nothing");
         assert_eq!(done.next().await.unwrap(), None);

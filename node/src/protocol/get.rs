@@ -7,8 +7,8 @@
 use bytes::{Bytes, BytesMut};
 use dynode_client::wire::{Acks, ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message};
 use dynode_ring::{NodeId, PartitionId};
-use dynode_storage::codec::{decode_object, encode_dots};
-use dynode_storage::{Engine, EngineError, Object, ObjectKey};
+use dynode_storage::codec::{decode_clock, decode_object, encode_dots};
+use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 
 use super::put::check_place;
 use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
@@ -27,6 +27,8 @@ pub(super) struct Get {
     answers: Vec<(NodeId, Object)>,
     /// Those that have exactly what this copy has.
     same: Vec<NodeId>,
+    /// What those have seen of the key.
+    seen: Clock,
     /// Owners that were not asked yet, the next one last.
     spare: Vec<NodeId>,
 }
@@ -90,8 +92,18 @@ impl<E: Engine> Node<E> {
         replicas.push(self.config.node);
         let deadline = now + timeout(request.timeout_ms);
         let tally = Tally::new(needed, replicas);
-        let mut get =
-            Get { reply_to, partition, key, tally, deadline, own, answers: Vec::new(), same: Vec::new(), spare };
+        let mut get = Get {
+            reply_to,
+            partition,
+            key,
+            tally,
+            deadline,
+            own,
+            answers: Vec::new(),
+            same: Vec::new(),
+            seen: Clock::new(),
+            spare,
+        };
         let id = self.new_id();
         match get.tally.yes(self.config.node) {
             Outcome::Met => self.answer_get(now, &mut get, out),
@@ -114,9 +126,15 @@ impl<E: Engine> Node<E> {
         let epoch = self.config.layout.epoch();
         let outcome = match heard {
             Heard::Answer(from, Message::Fetched(m), body) if get.waits_for(from) => {
-                match if m.same { Ok(None) } else { decode_object(body).map(Some) } {
-                    Ok(None) => get.same.push(from),
-                    Ok(Some(object)) => get.answers.push((from, object)),
+                let answer = match m.same {
+                    true => decode_clock(body).map(|seen| {
+                        get.seen.merge(&seen);
+                        get.same.push(from);
+                    }),
+                    false => decode_object(body).map(|object| get.answers.push((from, object))),
+                };
+                match answer {
+                    Ok(()) => {}
                     Err(why) => {
                         out.observe(Observation::Unreadable { peer: from, detail: why.to_string() });
                         get.ask(id, epoch, 1, out);
@@ -167,7 +185,8 @@ impl<E: Engine> Node<E> {
 
     /// Merges, answers, and sets right who was behind.
     fn answer_get(&mut self, now: Time, get: &mut Get, out: &mut Effects) -> Result<(), EngineError> {
-        let own = std::mem::take(&mut get.own);
+        let mut own = std::mem::take(&mut get.own);
+        own.context.merge(&get.seen);
         let own_dots: Vec<_> = own.dots().collect();
         let merged = get.answers.iter().fold(own, |sum, (_, object)| sum.merge(object.clone()));
         let mut lengths = Vec::with_capacity(merged.values.len());

@@ -286,7 +286,7 @@ impl<E: Engine> Node<E> {
         self.alarms.remove(&(alarm, id));
         let of_client = operation.is_of_client();
         let then = match &mut operation {
-            Operation::Put(op) => self.put_heard(op, heard, out),
+            Operation::Put(op) => self.put_heard(op, &heard, out),
             Operation::Get(op) => self.get_heard(now, id, op, heard, out)?,
             Operation::Forward(op) => self.forward_heard(id, op, heard, out),
             Operation::Digests(op) => self.digests_heard(now, op, heard, out)?,

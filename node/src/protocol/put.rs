@@ -252,10 +252,10 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
-    pub(super) fn put_heard(&mut self, put: &mut Put, heard: Heard, out: &mut Effects) -> Then {
+    pub(super) fn put_heard(&mut self, put: &mut Put, heard: &Heard, out: &mut Effects) -> Then {
         let outcome = match heard {
-            Heard::Answer(from, Message::ReplicateDone(_), _) => put.tally.yes(from),
-            Heard::Answer(from, ..) | Heard::Lost(from) => put.tally.no(from),
+            Heard::Answer(from, Message::ReplicateDone(_), _) => put.tally.yes(*from),
+            Heard::Answer(from, ..) | Heard::Lost(from) => put.tally.no(*from),
             Heard::Alarm => Outcome::Lost,
         };
         match outcome {

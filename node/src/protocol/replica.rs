@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dynode_client::wire::limits::KEYS_PAGE_MAX;
 use dynode_client::wire::{ErrorCode, Fetch, Fetched, Keys, ListKeys, Replicate, ReplicateDone};
 use dynode_ring::{NodeId, PartitionId};
-use dynode_storage::codec::{decode_dots, decode_entry, encode_object};
+use dynode_storage::codec::{decode_dots, decode_entry, encode_clock, encode_object};
 use dynode_storage::{Engine, EngineError, Object, ObjectKey, Payload};
 
 use super::{Effects, Node, Observation, ReplyTo, failure};
@@ -65,7 +65,9 @@ impl<E: Engine> Node<E> {
             None => Object::default(),
         };
         if object.dots().eq(have.iter().copied()) {
-            out.reply(reply_to, Fetched { same: true });
+            // Equal values do not mean that both have seen the same: what this copy has seen and let go must not come
+            // back from a third.
+            out.reply_with(reply_to, Fetched { same: true }, encode_clock(&object.context).into());
             return Ok(());
         }
         for sibling in object.values.iter_mut().filter(|s| have.contains(&s.dot)) {
