@@ -125,17 +125,22 @@ async fn run(args: &Args) -> Result<bool, String> {
         args.durability, args.value_size, args.in_flight
     );
     println!();
-    println!("          ops/s       bare RocksDB   ratio     floor          p50        p99   CPU/op nodes   client");
+    println!("          ops/s   bare RocksDB    ratio   floor               p50        p99   CPU/op nodes    client");
+    // The floor is for `os`: bare RocksDB does not sync either.
+    let judged = args.durability == "os";
     let mut met = true;
     for (name, ours, bare, floor) in [("put", &put, bare_put, PUT_FLOOR), ("get", &get, bare_get, GET_FLOOR)] {
         let ratio = ours.rate / bare;
-        met &= ratio >= floor;
+        let verdict = match (judged, ratio >= floor) {
+            (false, _) => "-".to_string(),
+            (true, true) => format!("1/{:.0}, met", 1.0 / floor),
+            (true, false) => format!("1/{:.0}, NOT MET", 1.0 / floor),
+        };
+        met &= !judged || ratio >= floor;
         println!(
-            "{name}   {:>10.0}   {bare:>16.0}   1/{:<5.1}   1/{:<4.0} {}   {:>7.2?}   {:>8.2?}   {:>9.1} µs   {:>4.1} µs",
+            "{name}   {:>9.0}   {bare:>12.0}   1/{:<4.1}   {verdict:<13}   {:>8.2?}   {:>8.2?}   {:>9.1} µs   {:>4.1} µs",
             ours.rate,
             1.0 / ratio,
-            1.0 / floor,
-            if ratio >= floor { "met" } else { "NOT MET" },
             ours.p50,
             ours.p99,
             ours.nodes_us,
