@@ -194,6 +194,14 @@ impl Clock {
         Clock { actors: self.actors.iter().filter(|e| e.1.base > 0).map(|(a, s)| (*a, base(s))).collect() }
     }
 
+    /// The contiguous part that both have.
+    #[must_use]
+    pub fn meet_bases(&self, other: &Clock) -> Clock {
+        let lower = |(actor, base): (Actor, u64)| (actor, base.min(other.base(actor)));
+        let base = |base: u64| Seen { base, beyond: Vec::new() };
+        Clock { actors: self.bases().map(lower).filter(|e| e.1 > 0).map(|(a, b)| (a, base(b))).collect() }
+    }
+
     /// The dots above another clock's contiguous base.
     #[must_use]
     pub fn beyond(&self, floor: &Clock) -> Clock {

@@ -87,6 +87,10 @@ impl Part {
 
 const PART_ENTRY: u8 = 1;
 const PART_CLAIM: u8 = 2;
+const PART_FLOOR: u8 = 3;
+
+/// The most actors of a floor that all entries of an answer share. A quiet cluster has one for each owner.
+const FLOOR_ACTORS_MAX: usize = 8;
 
 // ---- what is written --------------------------------------------------------------------------------------------
 
@@ -125,23 +129,30 @@ fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
 }
 
 fn put_object(out: &mut Vec<u8>, object: &Object) {
+    put_object_with(out, object, &object.context);
+}
+
+fn put_object_with(out: &mut Vec<u8>, object: &Object, context: &Clock) {
     put_varint(out, object.values.len() as u64);
     for s in &object.values {
         put_dot(out, s.dot);
         put_varint(out, s.value.bytes().map_or(0, |b| b.len() as u64 + 1));
     }
-    put_clock(out, &object.context);
+    put_clock(out, context);
     for bytes in object.values.iter().filter_map(|s| s.value.bytes()) {
         out.extend_from_slice(bytes);
     }
 }
 
-fn put_entry(out: &mut Vec<u8>, key: &ObjectKey, object: &Object, dots: &[Dot]) {
+fn put_entry_beyond(out: &mut Vec<u8>, key: &ObjectKey, object: &Object, dots: &[Dot], floor: &Clock) {
     put_varint(out, key.as_bytes().len() as u64);
     out.extend_from_slice(key.as_bytes());
     put_varint(out, dots.len() as u64);
     dots.iter().for_each(|d| put_dot(out, *d));
-    put_object(out, object);
+    match floor.is_empty() {
+        true => put_object(out, object),
+        false => put_object_with(out, object, &object.context.beyond(floor)),
+    }
 }
 
 /// A clock on its own.
@@ -173,26 +184,49 @@ pub fn encode_entry(key: &ObjectKey, object: &Object, dots: &[Dot]) -> Vec<u8> {
     let held: usize = object.values.iter().map(|s| 24 + s.value.bytes().map_or(0, Bytes::len)).sum();
     let mut out = Vec::with_capacity(8 + key.as_bytes().len() + 20 * dots.len() + held + 24 * object.context.actors());
     out.push(FORMAT);
-    put_entry(&mut out, key, object, dots);
+    put_entry_beyond(&mut out, key, object, dots, &Clock::new());
     out
 }
 
-/// Appends a part to the body of an answer.
-pub fn append_part(out: &mut Vec<u8>, part: &Part) {
-    if out.is_empty() {
-        out.push(FORMAT);
+/// The body of an answer. What all entries' contexts have in common from their beginnings on is said once, before them:
+/// for small values it would be a third of the bytes.
+pub fn encode_parts(parts: &[Part]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if parts.is_empty() {
+        return out;
     }
-    match part {
-        Part::Entry(e) => {
-            out.push(PART_ENTRY);
-            put_entry(out, &e.key, &e.object, &e.dots);
-        }
-        Part::Claim(c) => {
-            out.push(PART_CLAIM);
-            put_clock(out, &c.clock);
-            put_clock(out, &c.watermark);
+    out.push(FORMAT);
+    let floor = common_floor(parts);
+    if !floor.is_empty() {
+        out.push(PART_FLOOR);
+        put_clock(&mut out, &floor);
+    }
+    for part in parts {
+        match part {
+            Part::Entry(e) => {
+                out.push(PART_ENTRY);
+                put_entry_beyond(&mut out, &e.key, &e.object, &e.dots, &floor);
+            }
+            Part::Claim(c) => {
+                out.push(PART_CLAIM);
+                put_clock(&mut out, &c.clock);
+                put_clock(&mut out, &c.watermark);
+            }
         }
     }
+    out
+}
+
+/// The contiguous base that every entry's context has, where saying it once is worth it: there are two entries or more,
+/// and few actors (a reader gives each entry its own copy, so that a large one would swell in its memory).
+fn common_floor(parts: &[Part]) -> Clock {
+    let mut contexts = parts.iter().filter_map(|p| match p {
+        Part::Entry(e) => Some(&e.object.context),
+        Part::Claim(_) => None,
+    });
+    let (Some(first), Some(second)) = (contexts.next(), contexts.next()) else { return Clock::new() };
+    let floor = contexts.fold(first.floor().meet_bases(second), |floor, context| floor.meet_bases(context));
+    if floor.actors() > FLOOR_ACTORS_MAX { Clock::new() } else { floor }
 }
 
 /// A checkpoint.
@@ -407,22 +441,36 @@ pub fn decode_entry(bytes: Bytes) -> Result<Entry, Corrupt> {
     r.finish().map(|()| entry)
 }
 
-/// See [`append_part`]. An empty body has no parts.
+/// See [`encode_parts`]. An empty body has no parts.
 pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
     let mut r = Reader::with_format(bytes)?;
+    let mut floor: Option<Clock> = None;
     let mut parts = Vec::new();
     while !r.is_empty() {
         if matches!(parts.last(), Some(Part::Claim(_))) {
             return Err(Corrupt("something follows a claim"));
         }
-        parts.push(match r.byte()? {
-            PART_ENTRY => Part::Entry(r.entry()?),
-            PART_CLAIM => Part::Claim(Claim { clock: r.clock()?, watermark: r.clock()? }),
+        match r.byte()? {
+            PART_FLOOR if parts.is_empty() && floor.is_none() => {
+                let clock = r.clock()?;
+                if clock.actors() > FLOOR_ACTORS_MAX || clock.has_gaps() {
+                    return Err(Corrupt("a floor that no answer has"));
+                }
+                floor = Some(clock);
+            }
+            PART_ENTRY => {
+                let mut entry = r.entry()?;
+                if let Some(floor) = &floor {
+                    entry.object.context.merge(floor);
+                }
+                parts.push(Part::Entry(entry));
+            }
+            PART_CLAIM => parts.push(Part::Claim(Claim { clock: r.clock()?, watermark: r.clock()? })),
             _ => return Err(Corrupt("unknown part of an answer")),
-        });
+        }
     }
     Ok(parts)
 }

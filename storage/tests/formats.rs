@@ -72,10 +72,16 @@ fn keys_entries_parts() {
     assert_eq!(hex(key().as_bytes()), KEY);
     let entry = format!("07{KEY}01{A3}01{}", object_hex());
     assert_eq!(hex(&codec::encode_entry(&key(), &object(), &[dot(3, 1)])), format!("01{entry}"));
-    let mut body = Vec::new();
-    codec::append_part(&mut body, &Part::Entry(Entry { key: key(), object: object(), dots: vec![dot(3, 1)] }));
-    codec::append_part(&mut body, &Part::Claim(Claim { clock: clock(), watermark: Clock::new() }));
-    assert_eq!(hex(&body), format!("0101{entry}02{}00", clock_hex()));
+    let part = Part::Entry(Entry { key: key(), object: object(), dots: vec![dot(3, 1)] });
+    let claim = Part::Claim(Claim { clock: clock(), watermark: Clock::new() });
+    assert_eq!(hex(&codec::encode_parts(&[part.clone(), claim])), format!("0101{entry}02{}00", clock_hex()));
+    assert_eq!(hex(&codec::encode_parts(&[part.clone(), part])), format!("0101{entry}01{entry}"));
+
+    let object = Object { values: Vec::new(), context: clock() };
+    let part = Part::Entry(Entry { key: key(), object, dots: Vec::new() });
+    let entry = format!("01 07{KEY} 00 00 02 {A1} 01 ae02 03 {A2} 01 09 00");
+    let expected = format!("01 03 01 {A1} 01 01 ab02 {entry} {entry}").replace(' ', "");
+    assert_eq!(hex(&codec::encode_parts(&[part.clone(), part])), expected, "what both have seen is said once");
 }
 
 #[test]

@@ -55,13 +55,11 @@ fn sound(form: usize, rng: &mut Rng) -> Vec<u8> {
             codec::encode_entry(&e.key, &e.object, &e.dots)
         }
         4 => {
-            let mut body = Vec::new();
-            (0..rng.below(4)).for_each(|_| codec::append_part(&mut body, &Part::Entry(entry(rng))));
+            let mut parts: Vec<Part> = (0..rng.below(4)).map(|_| Part::Entry(entry(rng))).collect();
             if rng.chance(500) {
-                let claim = Claim { clock: clock(rng), watermark: clock(rng) };
-                codec::append_part(&mut body, &Part::Claim(claim));
+                parts.push(Part::Claim(Claim { clock: clock(rng), watermark: clock(rng) }));
             }
-            body
+            codec::encode_parts(&parts)
         }
         5 => {
             let scans = (0..rng.below(3)).map(|_| Scanned { upto: Bytes::from_static(b"\0\0k"), clock: clock(rng) });

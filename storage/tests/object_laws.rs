@@ -108,12 +108,22 @@ proptest! {
         prop_assert_eq!(codec::decode_index(index.into()).unwrap(), (entry.key.clone(), moved));
         let claim = Part::Claim(Claim { clock: claim.0, watermark: claim.1 });
         let parts = vec![Part::Entry(entry.clone()), Part::Entry(entry.clone()), claim];
-        let mut body = Vec::new();
-        parts.iter().for_each(|p| codec::append_part(&mut body, p));
-        prop_assert_eq!(codec::decode_parts(body.into()).unwrap(), parts);
+        prop_assert_eq!(codec::decode_parts(codec::encode_parts(&parts).into()).unwrap(), parts);
         let scans = vec![Scanned { upto: entry.key.as_bytes().clone(), clock: clock.clone() }];
         let checkpoint = Checkpoint { life: moved, clock: entry.object.context, watermark: clock, content: !moved, scans };
         prop_assert_eq!(codec::decode_checkpoint(codec::encode_checkpoint(&checkpoint).into()).unwrap(), checkpoint);
+    }
+
+    #[test]
+    fn answers_come_back_whatever_their_contexts_share(entries in proptest::collection::vec(entries(), 0..6), past in clocks()) {
+        let mut parts: Vec<Part> = entries.into_iter().map(Part::Entry).collect();
+        prop_assert_eq!(&codec::decode_parts(codec::encode_parts(&parts).into()).unwrap(), &parts);
+        for part in &mut parts {
+            if let Part::Entry(entry) = part {
+                entry.object.context.merge(&past.floor());
+            }
+        }
+        prop_assert_eq!(&codec::decode_parts(codec::encode_parts(&parts).into()).unwrap(), &parts);
     }
 
     #[test]

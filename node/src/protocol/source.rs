@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dynode_client::wire::{Answer, AnswerKind, ErrorCode, Pull, ScanAt};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::answer::{Budget, Scan};
-use dynode_storage::codec::{Part, append_part, decode_clock};
+use dynode_storage::codec::{Part, decode_clock, encode_parts};
 use dynode_storage::{Clock, Engine, EngineError, ObjectKey};
 
 use super::{Effects, Node, ReplyTo, Time, failure};
@@ -88,8 +88,7 @@ impl<E: Engine> Node<E> {
             out.reply(reply_to, failure(ErrorCode::Overloaded, detail));
             return Ok(());
         };
-        let mut body = Vec::new();
-        parts.iter().for_each(|part| append_part(&mut body, part));
+        let body = encode_parts(&parts);
         self.counters.sync_bytes_out += body.len() as u64;
         out.reply_with(reply_to, Answer { epoch: m.epoch, partition: m.partition, kind }, body.into());
         Ok(())

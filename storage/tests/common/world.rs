@@ -445,7 +445,5 @@ pub fn op_of(value: &Payload) -> Op {
 }
 
 fn encoded(parts: impl IntoIterator<Item = Part>) -> Bytes {
-    let mut out = Vec::new();
-    parts.into_iter().for_each(|p| codec::append_part(&mut out, &p));
-    out.into()
+    codec::encode_parts(&parts.into_iter().collect::<Vec<_>>()).into()
 }
