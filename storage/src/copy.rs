@@ -182,7 +182,7 @@ impl Copy {
     }
 
     pub(crate) fn read<E: Engine>(&self, engine: &E, turn: &Turn, key: &ObjectKey) -> Result<Object, EngineError> {
-        let stored = turn.object(engine, &object_at(self.partition, key.as_bytes()))?;
+        let stored = turn.object_to_read(engine, object_at(self.partition, key.as_bytes()))?;
         Ok(self.fill(key, stored))
     }
 

@@ -3,6 +3,7 @@
 //! A turn changes copies in memory and gathers one batch; [`Store::commit`] writes it, and only then may anything that
 //! was decided leave the node. Reads see the turn's own writes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -58,6 +59,8 @@ pub struct Store<E> {
 pub(crate) struct Turn {
     /// The objects written in this turn: each is written once, in its last state.
     objects: BTreeMap<Bytes, Option<Bytes>>,
+    /// The object that was read last: a coordinator looks at a key before it takes a write to it.
+    read: RefCell<Option<(Vec<u8>, Object)>>,
     steps: Vec<Step>,
     touched: BTreeSet<PartitionId>,
 }
@@ -210,6 +213,7 @@ impl<E: Engine> Store<E> {
 
     /// Writes the turn's batch. `durable`: all written so far survives a power cut once this returns.
     pub fn commit(&mut self, durable: bool) -> Result<(), EngineError> {
+        self.turn.read.take();
         for partition in std::mem::take(&mut self.turn.touched) {
             let Some(copy) = self.copies.get_mut(&partition) else { continue };
             self.unsynced.insert(partition);
@@ -296,8 +300,18 @@ fn read_life<E: Engine>(engine: &E, key: &[u8]) -> Result<u64, EngineError> {
 pub struct Refused;
 
 impl Turn {
+    /// The stored object of a key, as this turn sees it, and remembered for the write that may follow.
+    pub(crate) fn object_to_read<E: Engine>(&self, engine: &E, at: Vec<u8>) -> Result<Object, EngineError> {
+        let object = self.object(engine, &at)?;
+        self.read.replace(Some((at, object.clone())));
+        Ok(object)
+    }
+
     /// The stored object of a key, as this turn sees it.
     pub(crate) fn object<E: Engine>(&self, engine: &E, at: &[u8]) -> Result<Object, EngineError> {
+        if let Some((_, object)) = self.read.take().filter(|(read, _)| read == at) {
+            return Ok(object);
+        }
         let bytes = match self.objects.get(at) {
             Some(written) => written.clone(),
             None => engine.get(Space::Objects, at)?,
@@ -306,10 +320,12 @@ impl Turn {
     }
 
     pub(crate) fn set_object(&mut self, at: Bytes, value: Option<Vec<u8>>) {
+        self.read.take();
         self.objects.insert(at, value.map(Bytes::from));
     }
 
     pub(crate) fn push(&mut self, step: Step) {
+        self.read.take(); // the step may remove what was read
         self.steps.push(step);
     }
 }
