@@ -20,6 +20,10 @@ pub const TIMEOUT_MAX: Micros = Micros::secs(60);
 /// trip with a group commit, far below what a person notices.
 pub const HEDGE_AFTER: Micros = Micros::millis(30);
 
+/// A peer that was late with an answer to a read is asked last for so long: while it hangs one read a second waits for
+/// it, and not every one.
+pub const SLOW_FOR: Micros = Micros::secs(1);
+
 /// Owners exchange hashes of their clocks this often. "About once a second" keeps copies whole within seconds at 16 bytes
 /// a partition, peer and second.
 pub const SYNC_EVERY: Micros = Micros::secs(1);
@@ -40,7 +44,7 @@ pub const ANSWER_BYTES: usize = 256 * 1024;
 pub const ANSWER_KEYS: usize = 1024;
 
 /// A pull that was not answered for so long is given up; the next round begins it anew.
-pub const PULL_TIMEOUT: Micros = Micros::secs(15);
+pub const PULL_TIMEOUT: Micros = Micros::secs(5);
 
 /// A digest round that was not answered for so long is given up.
 pub const DIGEST_TIMEOUT: Micros = Micros::secs(5);

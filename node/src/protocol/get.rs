@@ -2,7 +2,7 @@
 //!
 //! An owner reads its own copy and asks `r - 1` others what they have beyond it; values travel only where the coordinator
 //! lacks them. It merges, answers, and has whatever was behind repaired afterwards. An owner that is lost is replaced by
-//! the next one; when answers are late, all that were not asked yet are asked.
+//! the next one; when answers are late, all that were not asked yet are asked, and for a moment others are asked first.
 
 use bytes::{Bytes, BytesMut};
 use dynode_client::wire::{Acks, ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message};
@@ -88,6 +88,8 @@ impl<E: Engine> Node<E> {
         let own = self.store.read(partition, &key)?;
         let mut spare: Vec<NodeId> = self.other_owners(partition).into_iter().filter(|n| self.is_up(*n)).collect();
         spare.reverse();
+        // The next to be asked stands last: whoever was late a moment ago comes first, and is asked last.
+        spare.sort_by_key(|peer| !self.slow.get(peer).is_some_and(|until| now < *until));
         let mut replicas = spare.clone();
         replicas.push(self.config.node);
         let deadline = now + timeout(request.timeout_ms);
@@ -152,6 +154,9 @@ impl<E: Engine> Node<E> {
                 get.tally.no(from)
             }
             Heard::Alarm if now < get.deadline => {
+                for late in get.tally.waiting().iter().filter(|peer| !get.spare.contains(peer)) {
+                    self.slow.insert(*late, now + limits::SLOW_FOR);
+                }
                 self.counters.hedged += u64::from(!get.spare.is_empty());
                 get.ask(id, epoch, usize::MAX, out);
                 return Ok(Then::Wait(Some(get.deadline)));
@@ -227,3 +232,6 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,8 @@ pub struct Node<E: Engine> {
     rng: Pcg64,
     /// The peers whose connection stands.
     up: BTreeSet<NodeId>,
+    /// The peers that were late with an answer to a read: until then others are asked first.
+    slow: BTreeMap<NodeId, Time>,
     operations: BTreeMap<u64, UnderWay>,
     /// Operations of clients among them.
     client_operations: usize,
@@ -148,6 +150,7 @@ impl<E: Engine> Node<E> {
             store,
             rng,
             up: BTreeSet::new(),
+            slow: BTreeMap::new(),
             operations: BTreeMap::new(),
             client_operations: 0,
             held_bytes: 0,

@@ -55,6 +55,11 @@ impl Tally {
         self.waiting.contains(&node)
     }
 
+    /// The replicas whose answer is awaited.
+    pub fn waiting(&self) -> &[NodeId] {
+        &self.waiting
+    }
+
     /// How many are needed.
     pub fn needed(&self) -> usize {
         self.needed
