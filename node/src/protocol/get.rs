@@ -89,7 +89,8 @@ impl<E: Engine> Node<E> {
         let mut spare: Vec<NodeId> = self.other_owners(partition).into_iter().filter(|n| self.is_up(*n)).collect();
         spare.reverse();
         // The next to be asked stands last: whoever was late a moment ago comes first, and is asked last.
-        spare.sort_by_key(|peer| !self.slow.get(peer).is_some_and(|until| now < *until));
+        let was_late = |peer: &NodeId| self.slow.get(peer).is_some_and(|until| now < *until);
+        spare.sort_by_key(|peer| std::cmp::Reverse(was_late(peer)));
         let mut replicas = spare.clone();
         replicas.push(self.config.node);
         let deadline = now + timeout(request.timeout_ms);
