@@ -10,7 +10,7 @@ PACKAGES = g++ make clang libclang-dev
 CARGO = cargo
 BIN = $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo test lint doc bench figures sim fuzz clean
+.PHONY: help setup build demo test lint doc bench figures sim fuzz
 
 help:
 	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
@@ -54,7 +54,8 @@ test: build
 lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --exclude tests --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked -p tests --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked -p dynode-storage --all-targets --features rocksdb,mutations -- -D warnings
+	$(CARGO) clippy --release --locked -p tests --all-targets --features rocksdb -- -D warnings
 
 doc: setup
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --locked --no-deps --workspace --exclude tests
@@ -72,6 +73,3 @@ sim:
 fuzz:
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
 	  cargo +nightly fuzz run $$target -- -runs=1000000 -max_len=4096 || exit 1; done
-
-clean:
-	rm -rf dynode-data

@@ -39,7 +39,7 @@ use bytes::Bytes;
 use dynode_client::wire::{ErrorCode, Failure, Message};
 use dynode_ring::{Layout, NodeId, PartitionId};
 use dynode_storage::seal::SealKey;
-use dynode_storage::{Engine, EngineError, Store};
+use dynode_storage::{Clock, Engine, EngineError, Store};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -354,6 +354,32 @@ impl<E: Engine> Node<E> {
             p if u32::from(partition) < self.config.layout.partitions() && self.owns(p) => Ok(p),
             p => Err(failure(ErrorCode::OtherLayout, format!("this node does not own partition {p}"))),
         }
+    }
+
+    /// As [`Node::agrees`]; a refusal is answered, and `None` says that there is nothing more to do.
+    fn agreed(
+        &mut self,
+        peer: NodeId,
+        epoch: u64,
+        partition: u16,
+        reply_to: ReplyTo,
+        out: &mut Effects,
+    ) -> Option<PartitionId> {
+        self.agrees(peer, epoch, partition, out).map_err(|refusal| out.reply(reply_to, refusal)).ok()
+    }
+
+    /// Somebody knows these dots. Where they say that this node's copy was rolled back, it begins a new life.
+    fn begin_life_if_behind(
+        &mut self,
+        partition: PartitionId,
+        known: &Clock,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        if self.store.hear(partition, known)? {
+            out.observe(Observation::NewLife { partition });
+            self.counters.lives_begun += 1;
+        }
+        Ok(())
     }
 
     /// Refuses what a node that stops, or has too much under way, does not take on.

@@ -17,9 +17,7 @@ use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 
 use crate::limits;
 
-use super::{
-    Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, failure, timeout,
-};
+use super::{Effects, Heard, Node, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, failure, timeout};
 
 /// A write that waits for acknowledgements.
 pub(super) struct Put {
@@ -129,8 +127,9 @@ impl<E: Engine> Node<E> {
             self.forward(now, from, reply_to, partition, wanted, timeout_ms, message, body, out);
             return Ok(());
         }
-        match self.prepare(partition, &write)? {
-            Ok((needed, delta)) => self.coordinate(now, reply_to, partition, needed, write, delta, out),
+        let key = ObjectKey::new(bucket, key);
+        match self.prepare(partition, &key, &write)? {
+            Ok((needed, seen)) => self.coordinate(now, reply_to, partition, &key, needed, write, seen, out),
             Err(refusal) => {
                 self.refuse(reply_to, refusal, out);
                 Ok(())
@@ -142,15 +141,14 @@ impl<E: Engine> Node<E> {
     fn prepare(
         &mut self,
         partition: PartitionId,
+        key: &ObjectKey,
         write: &Write,
     ) -> Result<Result<(usize, Clock), Failure>, EngineError> {
-        let (bucket, key) = write.place();
         let needed = match self.needed(partition, write.wanted().0) {
             Ok(needed) => needed,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let key = ObjectKey::new(bucket, key);
-        let current = self.store.read(partition, &key)?;
+        let current = self.store.read(partition, key)?;
         let seen = match write.causality() {
             Causality::Blind => Clock::new(),
             Causality::Current => current.context.clone(),
@@ -204,19 +202,15 @@ impl<E: Engine> Node<E> {
         now: Time,
         reply_to: ReplyTo,
         partition: PartitionId,
+        key: &ObjectKey,
         needed: usize,
         write: Write,
         seen: Clock,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let timeout_ms = write.wanted().1;
-        let (bucket, key) = write.place();
-        let key = ObjectKey::new(bucket, key);
-        if self.store.hear(partition, &seen)? {
-            // The writer has seen more of this copy's actor than the copy knows of: its dots must not be given out again.
-            out.observe(Observation::NewLife { partition });
-            self.counters.lives_begun += 1;
-        }
+        // The writer may have seen more of this copy's actor than the copy knows of: those dots must not be given out again.
+        self.begin_life_if_behind(partition, &seen, out)?;
         let dot = self.store.next_dot(partition)?;
         let mut after = seen.clone();
         after.add(dot);
@@ -231,9 +225,9 @@ impl<E: Engine> Node<E> {
                 Object::delete(seen)
             }
         };
-        let body = Bytes::from(encode_entry(&key, &delta, &[dot]));
+        let body = Bytes::from(encode_entry(key, &delta, &[dot]));
         // A delta of a dot that was never seen, with its value here, cannot be refused.
-        let _ = self.store.apply(partition, &key, delta, &[dot])?;
+        let _ = self.store.apply(partition, key, delta, &[dot])?;
 
         let id = self.new_id();
         let peers: Vec<NodeId> = self.other_owners(partition).into_iter().filter(|n| self.is_up(*n)).collect();

@@ -19,13 +19,7 @@ impl<E: Engine> Node<E> {
         body: Bytes,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
-        let partition = match self.agrees(peer, m.epoch, m.partition, out) {
-            Ok(partition) => partition,
-            Err(refusal) => {
-                out.reply(reply_to, refusal);
-                return Ok(());
-            }
-        };
+        let Some(partition) = self.agreed(peer, m.epoch, m.partition, reply_to, out) else { return Ok(()) };
         let entry = match decode_entry(body) {
             Ok(entry) if entry.key.partition(self.config.layout.partitions()) == partition => entry,
             Ok(_) => return self.unreadable(peer, reply_to, "a key of another partition", out),
@@ -47,13 +41,7 @@ impl<E: Engine> Node<E> {
         m: &Fetch,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
-        let partition = match self.agrees(peer, m.epoch, m.partition, out) {
-            Ok(partition) => partition,
-            Err(refusal) => {
-                out.reply(reply_to, refusal);
-                return Ok(());
-            }
-        };
+        let Some(partition) = self.agreed(peer, m.epoch, m.partition, reply_to, out) else { return Ok(()) };
         let have = match decode_dots(m.have.clone()) {
             Ok(have) => have,
             Err(why) => return self.unreadable(peer, reply_to, &why.to_string(), out),

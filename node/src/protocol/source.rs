@@ -52,13 +52,7 @@ impl<E: Engine> Node<E> {
         body: Bytes,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
-        let partition = match self.agrees(peer, m.epoch, m.partition, out) {
-            Ok(partition) => partition,
-            Err(refusal) => {
-                out.reply(reply_to, refusal);
-                return Ok(());
-            }
-        };
+        let Some(partition) = self.agreed(peer, m.epoch, m.partition, reply_to, out) else { return Ok(()) };
         let Ok(asker) = decode_clock(body) else {
             return self.unreadable(peer, reply_to, "a pull whose clock cannot be read", out);
         };

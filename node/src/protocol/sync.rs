@@ -86,7 +86,8 @@ impl<E: Engine> Node<E> {
 
     /// Tells a peer the hashes of this node's synced clocks.
     pub(super) fn digest_round(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
-        let layout = self.config.layout.clone();
+        let layout = &self.config.layout;
+        let epoch = layout.epoch();
         let both: Vec<PartitionId> = layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
         for chunk in both.chunks(limits::DIGESTS_MAX) {
             let (mut told, mut digests) = (Vec::new(), Vec::new());
@@ -102,7 +103,7 @@ impl<E: Engine> Node<E> {
                 told.push((*partition, clock));
             }
             let id = self.new_id();
-            out.send(peer, id, Digests { epoch: layout.epoch(), digests }, Bytes::new());
+            out.send(peer, id, Digests { epoch, digests }, Bytes::new());
             self.begin(id, Operation::Digests(DigestRound { peer, told }), now + limits::DIGEST_TIMEOUT);
         }
         Ok(())
@@ -120,13 +121,7 @@ impl<E: Engine> Node<E> {
         let mut reply = Clocks { epoch, differing: Vec::new(), absent: Vec::new() };
         let mut body = Vec::new();
         for digest in &m.digests {
-            let partition = match self.agrees(peer, m.epoch, digest.partition, out) {
-                Ok(partition) => partition,
-                Err(refusal) => {
-                    out.reply(reply_to, refusal);
-                    return Ok(());
-                }
-            };
+            let Some(partition) = self.agreed(peer, m.epoch, digest.partition, reply_to, out) else { return Ok(()) };
             let Some(copy) = self.store.find(partition)? else {
                 if digest.clock != Clock::new().hash() {
                     reply.absent.push(digest.partition);
@@ -192,13 +187,7 @@ impl<E: Engine> Node<E> {
         clock: Clock,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
-        let copy = self.store.copy(partition)?;
-        let (actor, greatest) = (copy.actor(), clock.greatest(copy.actor()));
-        if copy.is_ahead(dynode_storage::Dot { actor, counter: greatest }) {
-            out.observe(Observation::NewLife { partition });
-            self.counters.lives_begun += 1;
-            self.store.begin_life(partition)?;
-        }
+        self.begin_life_if_behind(partition, &clock, out)?;
         let at = (partition, peer);
         let mine = self.store.copy(partition)?.clock();
         let missed_before = self.sync.lacked.get(&at).is_some_and(|before| !mine.covers(before));
