@@ -24,6 +24,14 @@ pub const HEDGE_AFTER: Micros = Micros::millis(30);
 /// it, and not every one.
 pub const SLOW_FOR: Micros = Micros::secs(1);
 
+/// A write without its quorum after this is sent to stand-ins too, in the place of owners that have not answered. Far
+/// above a group commit on a busy disk: each time it leaves a copy behind that has to be handed off.
+pub const WRITE_HEDGE_AFTER: Micros = Micros::millis(500);
+
+/// The writes that a node holds for owners that are away. Over it a node takes only those that would be refused without
+/// it: an outage must not fill the disks of those that help.
+pub const HINT_BYTES_MAX: u64 = 4 << 30;
+
 /// Owners exchange hashes of their clocks this often. "About once a second" keeps copies whole within seconds at 16 bytes
 /// a partition, peer and second.
 pub const SYNC_EVERY: Micros = Micros::secs(1);

@@ -79,8 +79,9 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
         durability: settings.durability,
         seal: SealKey::derive(&settings.secret),
         index_entries_max: limits::INDEX_ENTRIES_MAX,
+        hint_bytes_max: limits::HINT_BYTES_MAX,
     };
-    let node = Node::new(config, store, rand::random(), Time(0));
+    let node = Node::new(config, store, rand::random(), Time(0)).map_err(|e| on_data(e.into()))?;
     if let Some(place) = &settings.pid_file {
         std::fs::write(place, format!("{}\n", std::process::id()))
             .map_err(|why| StartError::File { place: place.clone(), why })?;

@@ -94,4 +94,8 @@ pub trait Engine: View {
 
     /// About how many bytes a space takes, as the engine knows it without reading the data.
     fn size(&self, space: Space) -> u64;
+
+    /// About how many bytes the records of `from..to` take, as the engine knows it without reading the data; what was
+    /// written last may not be counted yet.
+    fn size_between(&self, space: Space, from: &[u8], to: &[u8]) -> u64;
 }

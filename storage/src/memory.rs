@@ -139,4 +139,8 @@ impl Engine for MemoryEngine {
     fn size(&self, space: Space) -> u64 {
         self.records[space.index()].iter().map(|(k, v)| (k.len() + v.len()) as u64).sum()
     }
+
+    fn size_between(&self, space: Space, from: &[u8], to: &[u8]) -> u64 {
+        range(&self.records, space, from, to).map(|(k, v)| (k.len() + v.len()) as u64).sum()
+    }
 }

@@ -259,6 +259,12 @@ impl Engine for RocksEngine {
         self.property(space, property::ESTIMATE_LIVE_DATA_SIZE)
             + self.property(space, property::CUR_SIZE_ALL_MEM_TABLES)
     }
+
+    fn size_between(&self, space: Space, from: &[u8], to: &[u8]) -> u64 {
+        let family = family_of(self.db(), space);
+        let sizes = family.map(|f| self.db().get_approximate_sizes_cf(f, &[rocksdb::Range::new(from, to)]));
+        sizes.map_or(0, |sizes| sizes.iter().sum())
+    }
 }
 
 fn family_of(db: &DB, space: Space) -> Result<&ColumnFamily, EngineError> {

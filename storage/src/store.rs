@@ -16,7 +16,7 @@ use crate::dot::{Actor, Dot};
 use crate::engine::{Engine, EngineError, Space, Step};
 use crate::key::ObjectKey;
 use crate::object::Object;
-use crate::place::clock_at;
+use crate::place::{clock_at, partition_end, partition_start};
 use crate::rules::{Rule, broken};
 
 /// The record in [`Space::Meta`] that says from which life on copies may go on.
@@ -104,6 +104,23 @@ impl<E: Engine> Store<E> {
     /// The engine below, given back; what was not committed is dropped.
     pub fn into_engine(self) -> E {
         self.engine
+    }
+
+    /// The partitions of which a copy is stored, as of the last commit, and about how many bytes its objects take.
+    pub fn stored(&self) -> Result<Vec<(PartitionId, u64)>, EngineError> {
+        let mut partitions = Vec::new();
+        let mut wrong = false;
+        self.engine.scan(Space::Clocks, &[], &[0xff; 3], &mut |at, _| {
+            let partition = at.try_into().map(|bytes| PartitionId(u16::from_be_bytes(bytes)));
+            wrong |= partition.is_err();
+            partitions.extend(partition);
+            true
+        })?;
+        if wrong {
+            return Err(damaged(Space::Clocks, &Corrupt("the place of a checkpoint")));
+        }
+        let size = |p| self.engine.size_between(Space::Objects, &partition_start(p), &partition_end(p));
+        Ok(partitions.into_iter().map(|p| (p, size(p))).collect())
     }
 
     /// The copy of a partition, where this node holds one.

@@ -75,6 +75,7 @@ messages! {
     70 Pull,
     71 Answer,
     72 Behind,
+    73 Handoff,
 }
 
 /// How many copies must take part in an operation.
@@ -417,6 +418,8 @@ pub struct Replicate {
     pub epoch: u64,
     /// The partition.
     pub partition: u16,
+    /// The write's quorum cannot be met without this copy: a stand-in takes it even over its budget for hints.
+    pub required: bool,
     /// Time left, in milliseconds.
     pub timeout_ms: u32,
 }
@@ -448,12 +451,12 @@ pub struct Fetched {
     pub same: bool,
 }
 
-/// Hashes of the sender's synced clocks, for owners of the same partitions. Answered by [`Clocks`].
+/// Hashes of the sender's synced clocks, for owners of the partitions. Answered by [`Clocks`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digests {
     /// The sender's epoch.
     pub epoch: u64,
-    /// One for each partition that both own.
+    /// One for each partition that both own, or that the sender holds as a stand-in and the receiver owns.
     pub digests: Vec<Digest>,
 }
 
@@ -546,4 +549,13 @@ pub struct Behind {
     pub key: Bytes,
     /// The node to pull from.
     pub source: u64,
+}
+
+/// A stand-in to an owner: "you lack something of what I hold of these partitions; pull it." No answer. Body: none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handoff {
+    /// The sender's epoch.
+    pub epoch: u64,
+    /// The partitions.
+    pub partitions: Vec<u16>,
 }

@@ -64,7 +64,7 @@ pub(crate) fn samples() -> Vec<Frame> {
         (Inspect { topic: Topic::LocalKey { bucket: b("f"), key: b("k") } }.into(), b("")),
         (Inspect { topic: Topic::Storage }.into(), b("")),
         (Report {}.into(), b("{}")),
-        (Replicate { epoch: 3, partition: 17, timeout_ms: 250 }.into(), b("delta")),
+        (Replicate { epoch: 3, partition: 17, required: true, timeout_ms: 250 }.into(), b("delta")),
         (ReplicateDone {}.into(), b("")),
         (Fetch { epoch: 3, partition: 17, bucket: b("f"), key: b("k"), have: b("dots") }.into(), b("")),
         (Fetched { same: true }.into(), b("")),
@@ -82,6 +82,7 @@ pub(crate) fn samples() -> Vec<Frame> {
         (Answer { epoch: 3, partition: 1, kind: AnswerKind::Delta { more: true } }.into(), b("")),
         (Answer { epoch: 3, partition: 1, kind: AnswerKind::Gone }.into(), b("")),
         (Behind { epoch: 3, partition: 1, key: b("k"), source: 77 }.into(), b("")),
+        (Handoff { epoch: 3, partitions: vec![1, 300] }.into(), b("")),
     ];
     let numbered = frames.into_iter().zip(0x0102_0304_0506_0700..);
     numbered.map(|((message, body), request)| Frame { request, message, body }).collect()

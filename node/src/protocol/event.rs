@@ -161,6 +161,11 @@ pub enum Observation {
         /// What is wrong.
         detail: String,
     },
+    /// A copy that was held for owners has left: every owner contains it.
+    HandedOff {
+        /// Where.
+        partition: PartitionId,
+    },
     /// A scan of a whole partition began, because the index no longer reaches back far enough.
     ScanBegan {
         /// Where.

@@ -1,30 +1,52 @@
 //! A client's request that came to a node without a copy: handed to an owner, and the owner's answer handed back.
 //!
 //! A request is forwarded once: an owner that is reached by a peer and does not own the partition says so, since the two
-//! then go by different layouts.
+//! then go by different layouts. Where no owner can be reached, the node coordinates itself, as a stand-in.
 
 use bytes::Bytes;
 use dynode_client::wire::{ErrorCode, Failure, Message, Quorum};
 use dynode_ring::{NodeId, PartitionId};
-use dynode_storage::Engine;
+use dynode_storage::{Engine, EngineError};
 
+use super::put::Write;
 use super::{Effects, Heard, Micros, Node, Operation, Origin, ReplyTo, Then, Time, failure, timeout};
 
 /// The owner gets a little less time than the asker gave, so that its word arrives before ours is due.
 const MARGIN: Micros = Micros::millis(50);
 
+/// What a client asks of an operation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// How many copies.
+    pub(super) wanted: Quorum,
+    /// Owners only.
+    pub(super) strict: bool,
+    /// In how much time.
+    pub(super) timeout_ms: u32,
+}
+
 /// A request that waits for an owner's answer.
 pub(super) struct Forward {
     pub(super) to: NodeId,
     reply_to: ReplyTo,
+    partition: PartitionId,
     needed: u8,
-    /// Owners that were not tried yet, and the request; only a read may be asked of another.
+    strict: bool,
+    deadline: Time,
+    /// Owners that were not tried yet.
     others: Vec<NodeId>,
     message: Message,
     pub(super) body: Bytes,
 }
 
 impl<E: Engine> Node<E> {
+    /// Is a request about this partition another node's to coordinate? A peer asks only owners; a client may ask
+    /// anybody, and gets a stand-in where no owner can be reached.
+    pub(super) fn is_for_an_owner(&self, partition: PartitionId, from: Origin) -> bool {
+        let reachable = || self.config.layout.owners(partition).iter().any(|n| self.is_up(*n));
+        !self.owns(partition) && (from != Origin::Client || reachable())
+    }
+
     #[allow(clippy::too_many_arguments)]
     pub(super) fn forward(
         &mut self,
@@ -32,52 +54,103 @@ impl<E: Engine> Node<E> {
         from: Origin,
         reply_to: ReplyTo,
         partition: PartitionId,
-        wanted: Quorum,
-        timeout_ms: u32,
+        terms: Terms,
         message: Message,
         body: Bytes,
         out: &mut Effects,
-    ) {
+    ) -> Result<(), EngineError> {
         if let Origin::Peer(_) = from {
             let detail = format!("partition {partition} is not owned here under epoch {}", self.config.layout.epoch());
-            return self.refuse(reply_to, failure(ErrorCode::OtherLayout, detail), out);
+            self.refuse(reply_to, failure(ErrorCode::OtherLayout, detail), out);
+            return Ok(());
         }
-        if let Err(refusal) = self.needed(partition, wanted) {
-            return self.refuse(reply_to, refusal, out);
-        }
-        let mut owners: Vec<NodeId> = self.other_owners(partition).into_iter().filter(|n| self.is_up(*n)).collect();
-        owners.reverse();
-        let Some(to) = owners.pop() else {
-            return self.refuse(reply_to, failure(ErrorCode::Unavailable, "no owner of the key can be reached"), out);
+        let mut others = match self.whom(partition, terms.wanted, terms.strict) {
+            Ok(whom) => whom.owners,
+            Err(refusal) => {
+                self.refuse(reply_to, refusal, out);
+                return Ok(());
+            }
+        };
+        others.reverse();
+        let Some(to) = others.pop() else {
+            self.refuse(reply_to, failure(ErrorCode::Unavailable, "no owner of the key can be reached"), out);
+            return Ok(());
         };
         let id = self.new_id();
         self.counters.forwarded += 1;
-        let needed = wanted.of(self.config.layout.owners(partition).len()).unwrap_or(0) as u8;
+        let needed = terms.wanted.of(self.config.layout.owners(partition).len()).unwrap_or(0) as u8;
         out.send(to, id, message.clone(), body.clone());
-        let forward = Forward { to, reply_to, needed, others: owners, message, body };
-        self.begin(id, Operation::Forward(forward), now + timeout(timeout_ms) + MARGIN);
+        let deadline = now + timeout(terms.timeout_ms);
+        let strict = terms.strict;
+        let forward = Forward { to, reply_to, partition, needed, strict, deadline, others, message, body };
+        self.begin(id, Operation::Forward(forward), deadline + MARGIN);
+        Ok(())
     }
 
-    pub(super) fn forward_heard(&mut self, id: u64, op: &mut Forward, heard: Heard, out: &mut Effects) -> Then {
-        match heard {
+    pub(super) fn forward_heard(
+        &mut self,
+        now: Time,
+        id: u64,
+        op: &mut Forward,
+        heard: Heard,
+        out: &mut Effects,
+    ) -> Result<Then, EngineError> {
+        let is_read = matches!(op.message, Message::Get(_));
+        // What never left this node was surely not done; a read may be asked again in any case.
+        let may_ask_again = match heard {
+            Heard::Answer(from, Message::Failure(why), _) if from == op.to && why.code == ErrorCode::Unavailable => {
+                true
+            }
             Heard::Answer(from, message, body) if from == op.to => {
                 out.reply_with(op.reply_to, message, body);
-                return Then::Done;
+                return Ok(Then::Done);
             }
-            Heard::Answer(..) => return Then::Wait(None),
-            Heard::Lost(_) | Heard::Alarm => {}
+            Heard::Answer(..) => return Ok(Then::Wait(None)),
+            Heard::Lost(from) | Heard::Unsent(from) if from != op.to => return Ok(Then::Wait(None)),
+            Heard::Unsent(_) => true,
+            Heard::Lost(_) => is_read,
+            Heard::Alarm => false,
+        };
+        if may_ask_again {
+            op.limit_time(now);
+            if let Some(next) = op.others.pop() {
+                op.to = next;
+                out.send(next, id, op.message.clone(), op.body.clone());
+                return Ok(Then::Wait(None));
+            }
+            if !op.strict {
+                self.stand_in(now, op, out)?;
+                return Ok(Then::Done);
+            }
         }
-        let is_read = matches!(op.message, Message::Get(_));
-        if let (true, Heard::Lost(_), Some(next)) = (is_read, &heard, op.others.pop()) {
-            op.to = next;
-            out.send(next, id, op.message.clone(), op.body.clone());
-            return Then::Wait(None);
-        }
-        let (code, detail) = match is_read {
-            true => (ErrorCode::QuorumNotMet, "no owner of the key has answered in time"),
+        let (code, detail) = match is_read || may_ask_again {
+            true => (ErrorCode::QuorumNotMet, "no owner of the key has answered in time; nothing was changed"),
             false => (ErrorCode::OutcomeUnknown, "the owner that got the write has not answered; it may have taken it"),
         };
         out.reply(op.reply_to, Failure { code, needed: op.needed, received: 0, detail: detail.into() });
-        Then::Done
+        Ok(Then::Done)
+    }
+
+    /// No owner could be asked after all: coordinates the request here.
+    fn stand_in(&mut self, now: Time, op: &Forward, out: &mut Effects) -> Result<(), EngineError> {
+        match op.message.clone() {
+            Message::Get(m) => self.get_here(now, op.reply_to, op.partition, m, out),
+            Message::Put(m) => self.put_here(now, op.reply_to, op.partition, Write::Put(m, op.body.clone()), out),
+            Message::Delete(m) => self.put_here(now, op.reply_to, op.partition, Write::Delete(m), out),
+            _ => Ok(()), // nothing else is forwarded
+        }
+    }
+}
+
+impl Forward {
+    /// The next to be asked has only the time that is left.
+    fn limit_time(&mut self, now: Time) {
+        let left = ((self.deadline - now).0 / 1000) as u32;
+        match &mut self.message {
+            Message::Get(m) => m.timeout_ms = left,
+            Message::Put(m) => m.timeout_ms = left,
+            Message::Delete(m) => m.timeout_ms = left,
+            _ => {}
+        }
     }
 }

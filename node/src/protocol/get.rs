@@ -3,14 +3,19 @@
 //! An owner reads its own copy and asks `r - 1` others what they have beyond it; values travel only where the coordinator
 //! lacks them. It merges, answers, and has whatever was behind repaired afterwards. An owner that is lost is replaced by
 //! the next one; when answers are late, all that were not asked yet are asked, and for a moment others are asked first.
+//!
+//! Stand-ins are asked, and count, only where fewer than `r` owners can be reached and the reader did not ask for a strict
+//! quorum. They never vouch for an absence: that a key is not there is said only when an owner has said it.
 
 use bytes::{Bytes, BytesMut};
-use dynode_client::wire::{Acks, ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message};
+use dynode_client::wire::{ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_clock, decode_object, encode_dots};
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 
+use super::forward::Terms;
 use super::put::check_place;
+use super::whom::Whom;
 use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
 use crate::limits;
 
@@ -20,6 +25,7 @@ pub(super) struct Get {
     partition: PartitionId,
     key: ObjectKey,
     tally: Tally,
+    strict: bool,
     deadline: Time,
     /// What this node's own copy has.
     own: Object,
@@ -29,8 +35,10 @@ pub(super) struct Get {
     same: Vec<NodeId>,
     /// What those have seen of the key.
     seen: Clock,
-    /// Owners that were not asked yet, the next one last.
+    /// Those that were not asked yet, the next one last.
     spare: Vec<NodeId>,
+    /// Those that were asked.
+    asked: Vec<NodeId>,
 }
 
 impl Get {
@@ -53,6 +61,7 @@ impl Get {
                 have: encode_dots(self.own.dots()).into(),
             };
             out.send(peer, id, message, Bytes::new());
+            self.asked.push(peer);
         }
     }
 }
@@ -71,13 +80,25 @@ impl<E: Engine> Node<E> {
             return Ok(());
         }
         let partition = self.config.layout.partition_of(&request.bucket, &request.key);
-        if !self.owns(partition) {
-            let (r, timeout_ms) = (request.r, request.timeout_ms);
-            self.forward(now, from, reply_to, partition, r, timeout_ms, request.into(), Bytes::new(), out);
-            return Ok(());
+        if self.is_for_an_owner(partition, from) {
+            let terms = Terms { wanted: request.r, strict: request.strict, timeout_ms: request.timeout_ms };
+            return self.forward(now, from, reply_to, partition, terms, request.into(), Bytes::new(), out);
         }
-        let needed = match self.needed(partition, request.r) {
-            Ok(needed) => needed,
+        self.get_here(now, reply_to, partition, request, out)
+    }
+
+    /// Coordinates a read, as an owner or as a stand-in.
+    pub(super) fn get_here(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        partition: PartitionId,
+        request: GetRequest,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let Whom { needed, owners, stand_ins, needs_stand_ins } = match self.whom(partition, request.r, request.strict)
+        {
+            Ok(whom) => whom,
             Err(refusal) => {
                 self.refuse(reply_to, refusal, out);
                 return Ok(());
@@ -86,11 +107,13 @@ impl<E: Engine> Node<E> {
         self.counters.gets += 1;
         let key = ObjectKey::new(&request.bucket, &request.key);
         let own = self.store.read(partition, &key)?;
-        let mut spare: Vec<NodeId> = self.other_owners(partition).into_iter().filter(|n| self.is_up(*n)).collect();
-        spare.reverse();
-        // The next to be asked stands last: whoever was late a moment ago comes first, and is asked last.
-        let was_late = |peer: &NodeId| self.slow.get(peer).is_some_and(|until| now < *until);
-        spare.sort_by_key(|peer| std::cmp::Reverse(was_late(peer)));
+        let mut spare = owners;
+        // Whoever was late a moment ago is asked last.
+        spare.sort_by_key(|peer| self.slow.get(peer).is_some_and(|until| now < *until));
+        if needs_stand_ins {
+            spare.extend(stand_ins);
+        }
+        spare.reverse(); // the next to be asked stands last
         let mut replicas = spare.clone();
         replicas.push(self.config.node);
         let deadline = now + timeout(request.timeout_ms);
@@ -100,12 +123,14 @@ impl<E: Engine> Node<E> {
             partition,
             key,
             tally,
+            strict: request.strict,
             deadline,
             own,
             answers: Vec::new(),
             same: Vec::new(),
             seen: Clock::new(),
             spare,
+            asked: [self.config.node].into(),
         };
         let id = self.new_id();
         match get.tally.yes(self.config.node) {
@@ -140,20 +165,13 @@ impl<E: Engine> Node<E> {
                     Ok(()) => {}
                     Err(why) => {
                         out.observe(Observation::Unreadable { peer: from, detail: why.to_string() });
-                        get.ask(id, epoch, 1, out);
-                        return Ok(self.get_stands(get.tally.no(from), get, out));
+                        let outcome = self.ask_instead(id, get, from, out);
+                        return Ok(self.get_stands(outcome, get, out));
                     }
                 }
                 get.tally.yes(from)
             }
-            Heard::Answer(from, ..) | Heard::Lost(from) => {
-                let was_asked = get.waits_for(from);
-                get.spare.retain(|n| *n != from);
-                if was_asked {
-                    get.ask(id, epoch, 1, out);
-                }
-                get.tally.no(from)
-            }
+            Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) => self.ask_instead(id, get, from, out),
             Heard::Alarm if now < get.deadline => {
                 for late in get.tally.waiting().iter().filter(|peer| !get.spare.contains(peer)) {
                     self.slow.insert(*late, now + limits::SLOW_FOR);
@@ -169,6 +187,21 @@ impl<E: Engine> Node<E> {
             return Ok(Then::Done);
         }
         Ok(self.get_stands(outcome, get, out))
+    }
+
+    /// Asks another in the place of one that was asked and will not answer; stand-ins, when no owner is left.
+    fn ask_instead(&self, id: u64, get: &mut Get, lost: NodeId, out: &mut Effects) -> Outcome {
+        let was_asked = get.waits_for(lost);
+        get.spare.retain(|n| *n != lost);
+        if get.tally.no(lost) == Outcome::Lost && !get.strict {
+            let further = self.further_stand_ins(get.partition, &[lost], &get.asked);
+            further.iter().for_each(|n| get.tally.also(*n));
+            get.spare.extend(further.into_iter().rev());
+        }
+        if was_asked {
+            get.ask(id, self.config.layout.epoch(), 1, out);
+        }
+        get.tally.outcome()
     }
 
     fn get_stands(&mut self, outcome: Outcome, get: &Get, out: &mut Effects) -> Then {
@@ -213,7 +246,15 @@ impl<E: Engine> Node<E> {
                 .freeze(),
         };
         let context = self.config.seal.seal(get.key.bucket(), get.key.key(), &merged.client_context());
-        let acks = Acks { owners: get.tally.received() as u8, stand_ins: 0 };
+        let acks = self.acks(get.partition, get.tally.yeses());
+        if merged.values.is_empty() && acks.owners == 0 {
+            self.counters.unmet += 1;
+            let detail = "only stand-ins could be asked, and they do not have the key: an owner may";
+            let code = ErrorCode::QuorumNotMet;
+            let (needed, received) = (get.tally.needed() as u8, 0);
+            out.reply(get.reply_to, Failure { code, needed, received, detail: detail.into() });
+            return Ok(());
+        }
         out.reply_with(get.reply_to, Found { lengths, context, acks }, body);
 
         if !get.answers.is_empty() {

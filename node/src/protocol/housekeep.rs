@@ -50,7 +50,9 @@ impl<E: Engine> Node<E> {
             peers.into_iter().try_for_each(|peer| self.digest_round(now, peer, out))?;
         }
         let slice = self.next_slice();
-        slice.into_iter().try_for_each(|partition| self.tidy(partition))
+        slice.into_iter().try_for_each(|partition| self.tidy(partition))?;
+        let held: Vec<PartitionId> = self.hints.partitions().collect();
+        held.into_iter().try_for_each(|partition| self.let_go(partition, out))
     }
 
     /// In the modes that do not sync every turn: so that peers can be told, and a power cut takes little.

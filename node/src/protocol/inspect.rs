@@ -28,6 +28,14 @@ pub struct Counters {
     pub unmet: u64,
     /// Reads that asked further owners because answers were late.
     pub hedged: u64,
+    /// Writes acknowledged with the help of stand-ins.
+    pub sloppy: u64,
+    /// Writes taken as a stand-in.
+    pub hinted: u64,
+    /// Hints that were declined, because too many are held and the writes had their quorum without.
+    pub hints_declined: u64,
+    /// Copies that left because every owner contains them.
+    pub handed_off: u64,
     /// Writes taken as a replica.
     pub replicated: u64,
     /// Reads answered as a replica.
@@ -69,6 +77,10 @@ pub struct Load {
     pub repairs: usize,
     /// What is remembered of other owners' copies, and of pulls to come.
     pub sync_entries: usize,
+    /// Copies held for owners that were away.
+    pub hints: usize,
+    /// The writes in them, in bytes.
+    pub hint_bytes: u64,
 }
 
 impl<E: Engine> Node<E> {
@@ -81,6 +93,8 @@ impl<E: Engine> Node<E> {
             pulling: self.sync.pulling(),
             repairs: self.sync.repairs,
             sync_entries: self.sync.entries(),
+            hints: self.hints.len(),
+            hint_bytes: self.hints.bytes(),
         }
     }
 
@@ -156,6 +170,12 @@ impl<E: Engine> Node<E> {
                 "scans_served": self.source.len(),
                 "rounds": self.sync.rounds(),
                 "index_entries": indexed,
+            },
+            "hints": {
+                "partitions": self.hints.len(),
+                "bytes": self.hints.bytes(),
+                "bytes_max": self.config.hint_bytes_max,
+                "oldest_seconds": self.hints.oldest().map(|since| (now - since).0 / 1_000_000),
             },
             "bytes": self.sizes(),
             "counters": self.counters,

@@ -12,10 +12,12 @@
 //! | `event` | what can happen, what can be done |
 //! | `quorum` | counting answers |
 //! | `put`, `get` | the coordinator of a write, of a read |
+//! | `whom` | owners and stand-ins: whom an operation asks |
 //! | `forward` | a request that belongs to another node |
 //! | `replica` | a copy's part in writes and reads |
 //! | `sync` | owners compare clocks and pull what they lack |
 //! | `source` | answering pulls |
+//! | `handoff` | copies held for owners that were away, until every owner contains them |
 //! | `repair` | one key, after a read found a copy behind |
 //! | `housekeep` | index collection, stripping, idle scans |
 //! | `inspect` | reports about the node itself |
@@ -24,6 +26,7 @@
 mod event;
 mod forward;
 mod get;
+mod handoff;
 mod housekeep;
 mod inspect;
 mod put;
@@ -32,6 +35,7 @@ mod repair;
 mod replica;
 mod source;
 mod sync;
+mod whom;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,6 +81,8 @@ pub struct Config {
     pub seal: SealKey,
     /// Index entries kept for one partition while an owner is away ([`limits::INDEX_ENTRIES_MAX`]).
     pub index_entries_max: u64,
+    /// The writes held for owners that are away, in bytes ([`limits::HINT_BYTES_MAX`]).
+    pub hint_bytes_max: u64,
 }
 
 /// One node: its copies, the operations under way, and what it knows of its peers.
@@ -98,6 +104,7 @@ pub struct Node<E: Engine> {
     next_id: u64,
     sync: sync::SyncState,
     source: source::SourceState<E>,
+    hints: handoff::Hints,
     housekeeping: housekeep::Rounds,
     counters: Counters,
     draining: bool,
@@ -127,6 +134,8 @@ enum Heard {
     Answer(NodeId, Message, Bytes),
     /// A peer will not answer any more.
     Lost(NodeId),
+    /// What was asked did not leave this node.
+    Unsent(NodeId),
     /// The operation's alarm went off.
     Alarm,
 }
@@ -141,11 +150,21 @@ enum Then {
 impl<E: Engine> Node<E> {
     /// A node over its copies. `seed` must differ from run to run: request ids begin at a place drawn from it, so that an
     /// answer to a former run answers nothing of this one.
-    pub fn new(config: Config, store: Store<E>, seed: u64, now: Time) -> Node<E> {
+    ///
+    /// # Errors
+    ///
+    /// The disk failed or is damaged.
+    pub fn new(config: Config, store: Store<E>, seed: u64, now: Time) -> Result<Node<E>, EngineError> {
         let mut rng = Pcg64::seed_from_u64(seed);
         let next_id = (rng.next_u64() >> 16) + 1;
         let housekeeping = housekeep::Rounds::new(now, &mut rng);
-        Node {
+        let mut hints = handoff::Hints::default();
+        for (partition, bytes) in store.stored()? {
+            if !config.layout.owns(config.node, partition) {
+                hints.found(partition, bytes, now);
+            }
+        }
+        Ok(Node {
             config,
             store,
             rng,
@@ -158,10 +177,11 @@ impl<E: Engine> Node<E> {
             next_id,
             sync: sync::SyncState::default(),
             source: source::SourceState::default(),
+            hints,
             housekeeping,
             counters: Counters::default(),
             draining: false,
-        }
+        })
     }
 
     /// Takes one event. An error means that the disk failed or is damaged: nothing of this turn may be said, and the node
@@ -172,7 +192,7 @@ impl<E: Engine> Node<E> {
             Event::Response { from, request, message, body } => {
                 self.heard(now, request, Heard::Answer(from, message, body), out)
             }
-            Event::Unsent { to, request } => self.heard(now, request, Heard::Lost(to), out),
+            Event::Unsent { to, request } => self.heard(now, request, Heard::Unsent(to), out),
             Event::Up(node) => {
                 self.up.insert(node);
                 self.greet(now, node, out)
@@ -268,11 +288,12 @@ impl<E: Engine> Node<E> {
                 Ok(())
             }
             (Message::Inspect(m), _) => self.inspect(now, reply_to, &m.topic, out),
-            (Message::Replicate(m), Origin::Peer(peer)) => self.replicate(peer, reply_to, &m, body, out),
+            (Message::Replicate(m), Origin::Peer(peer)) => self.replicate(now, peer, reply_to, &m, body, out),
             (Message::Fetch(m), Origin::Peer(peer)) => self.fetch(peer, reply_to, &m, out),
             (Message::Digests(m), Origin::Peer(peer)) => self.digests(peer, reply_to, &m, out),
             (Message::Pull(m), Origin::Peer(peer)) => self.pull(now, peer, reply_to, &m, body, out),
             (Message::Behind(m), Origin::Peer(peer)) => self.behind(now, peer, &m, out),
+            (Message::Handoff(m), Origin::Peer(peer)) => self.take_back(now, peer, &m, out),
             (message, _) => {
                 let detail = format!("{} is not a request that this node takes from you", message.name());
                 out.reply(reply_to, failure(ErrorCode::BadRequest, detail));
@@ -289,9 +310,9 @@ impl<E: Engine> Node<E> {
         self.alarms.remove(&(alarm, id));
         let of_client = operation.is_of_client();
         let then = match &mut operation {
-            Operation::Put(op) => self.put_heard(op, &heard, out),
+            Operation::Put(op) => self.put_heard(now, id, op, &heard, out),
             Operation::Get(op) => self.get_heard(now, id, op, heard, out)?,
-            Operation::Forward(op) => self.forward_heard(id, op, heard, out),
+            Operation::Forward(op) => self.forward_heard(now, id, op, heard, out)?,
             Operation::Digests(op) => self.digests_heard(now, op, heard, out)?,
             Operation::Pull(op) => self.pull_heard(now, op, heard, out)?,
             Operation::Repair(op) => self.repair_heard(op, heard, out)?,
@@ -343,7 +364,7 @@ impl<E: Engine> Node<E> {
         self.config.layout.owners(partition).iter().copied().filter(|n| *n != self.config.node).collect()
     }
 
-    /// Checks that a peer goes by the same layout and speaks of a partition that this node owns.
+    /// Checks that a peer goes by the same layout and speaks of a partition that there is.
     fn agrees(&self, peer: NodeId, epoch: u64, partition: u16, out: &mut Effects) -> Result<PartitionId, Failure> {
         let ours = self.config.layout.epoch();
         if epoch != ours {
@@ -351,7 +372,21 @@ impl<E: Engine> Node<E> {
             return Err(failure(ErrorCode::OtherLayout, format!("this node goes by epoch {ours}, not {epoch}")));
         }
         match PartitionId(partition) {
-            p if u32::from(partition) < self.config.layout.partitions() && self.owns(p) => Ok(p),
+            p if u32::from(partition) < self.config.layout.partitions() => Ok(p),
+            p => Err(failure(ErrorCode::OtherLayout, format!("there is no partition {p}"))),
+        }
+    }
+
+    /// As [`Node::agrees`], of a partition that this node owns.
+    fn agrees_to_own(
+        &self,
+        peer: NodeId,
+        epoch: u64,
+        partition: u16,
+        out: &mut Effects,
+    ) -> Result<PartitionId, Failure> {
+        match self.agrees(peer, epoch, partition, out)? {
+            p if self.owns(p) => Ok(p),
             p => Err(failure(ErrorCode::OtherLayout, format!("this node does not own partition {p}"))),
         }
     }
@@ -414,7 +449,8 @@ impl Operation {
         match self {
             Operation::Get(op) => op.held(),
             Operation::Forward(op) => op.body.len(),
-            Operation::Put(_) | Operation::Digests(_) | Operation::Pull(_) | Operation::Repair(_) => 0,
+            Operation::Put(op) => op.held(),
+            Operation::Digests(_) | Operation::Pull(_) | Operation::Repair(_) => 0,
         }
     }
 

@@ -1,28 +1,38 @@
 //! The coordinator of a write, put or delete.
 //!
 //! An owner takes the write into its own copy under its next dot, sends it to all other reachable owners, and answers
-//! when `w` of them, itself included, have said that they have it. Whoever missed it gets it by sync.
+//! when `w` of them, itself included, have said that they have it. Whoever missed it gets it by sync. In the place of
+//! each owner that cannot be reached a stand-in gets it, durably like any other copy, and counts, unless the writer asked
+//! for a strict quorum; so does a stand-in for an owner that is lost or late while the quorum is not met. Where no owner
+//! can be reached at all, the node that was asked is a stand-in itself and coordinates.
 //!
 //! No false word: before anything is written a shortfall is `quorum_not_met` and nothing has changed; after that, too few
 //! acknowledgements in time are `outcome_unknown`, since some copies have the write and it will spread.
 
 use bytes::Bytes;
 use dynode_client::wire::limits::{BUCKET_BYTES_MAX, CONTEXT_BYTES_MAX, KEY_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX};
-use dynode_client::wire::{
-    Acks, Causality, Delete, ErrorCode, Failure, Message, Put as PutRequest, PutDone, Quorum, Replicate,
-};
+use dynode_client::wire::{Causality, Delete, ErrorCode, Failure, Message, Put as PutRequest, PutDone, Replicate};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::encode_entry;
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 
 use crate::limits;
 
+use super::forward::Terms;
+use super::whom::Whom;
 use super::{Effects, Heard, Node, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, failure, timeout};
 
 /// A write that waits for acknowledgements.
 pub(super) struct Put {
     reply_to: ReplyTo,
+    partition: PartitionId,
     tally: Tally,
+    strict: bool,
+    deadline: Time,
+    /// Everybody that was asked, this node included.
+    asked: Vec<NodeId>,
+    /// The delta, for those that will be asked yet.
+    body: Bytes,
     /// The sealed context that the writer gets.
     context: Bytes,
 }
@@ -36,6 +46,10 @@ pub(super) enum Write {
 impl Put {
     pub(super) fn waits_for(&self, node: NodeId) -> bool {
         self.tally.waits_for(node)
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.body.len()
     }
 }
 
@@ -54,10 +68,10 @@ impl Write {
         }
     }
 
-    fn wanted(&self) -> (Quorum, u32) {
+    fn terms(&self) -> Terms {
         match self {
-            Write::Put(m, _) => (m.w, m.timeout_ms),
-            Write::Delete(m) => (m.w, m.timeout_ms),
+            Write::Put(m, _) => Terms { wanted: m.w, strict: m.strict, timeout_ms: m.timeout_ms },
+            Write::Delete(m) => Terms { wanted: m.w, strict: m.strict, timeout_ms: m.timeout_ms },
         }
     }
 
@@ -121,15 +135,27 @@ impl<E: Engine> Node<E> {
             return Ok(());
         }
         let partition = self.config.layout.partition_of(bucket, key);
-        if !self.owns(partition) {
-            let (wanted, timeout_ms) = write.wanted();
+        if self.is_for_an_owner(partition, from) {
+            let terms = write.terms();
             let (message, body) = write.into_message();
-            self.forward(now, from, reply_to, partition, wanted, timeout_ms, message, body, out);
-            return Ok(());
+            return self.forward(now, from, reply_to, partition, terms, message, body, out);
         }
+        self.put_here(now, reply_to, partition, write, out)
+    }
+
+    /// Coordinates a write, as an owner or as a stand-in.
+    pub(super) fn put_here(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        partition: PartitionId,
+        write: Write,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let (bucket, key) = write.place();
         let key = ObjectKey::new(bucket, key);
         match self.prepare(partition, &key, &write)? {
-            Ok((needed, seen)) => self.coordinate(now, reply_to, partition, &key, needed, write, seen, out),
+            Ok((whom, seen)) => self.coordinate(now, reply_to, partition, &key, whom, write, seen, out),
             Err(refusal) => {
                 self.refuse(reply_to, refusal, out);
                 Ok(())
@@ -137,15 +163,16 @@ impl<E: Engine> Node<E> {
         }
     }
 
-    /// All that may refuse a write, before anything is written: how many copies are needed, and what the write has seen.
+    /// All that may refuse a write, before anything is written: whom to ask, and what the write has seen.
     fn prepare(
         &mut self,
         partition: PartitionId,
         key: &ObjectKey,
         write: &Write,
-    ) -> Result<Result<(usize, Clock), Failure>, EngineError> {
-        let needed = match self.needed(partition, write.wanted().0) {
-            Ok(needed) => needed,
+    ) -> Result<Result<(Whom, Clock), Failure>, EngineError> {
+        let terms = write.terms();
+        let whom = match self.whom(partition, terms.wanted, terms.strict) {
+            Ok(whom) => whom,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let current = self.store.read(partition, key)?;
@@ -173,27 +200,7 @@ impl<E: Engine> Node<E> {
                 return Ok(Err(failure(ErrorCode::TooManySiblings, detail)));
             }
         }
-        Ok(Ok((needed, seen)))
-    }
-
-    /// The number of owners that `wanted` means, if so many can be reached.
-    pub(super) fn needed(&self, partition: PartitionId, wanted: Quorum) -> Result<usize, Failure> {
-        let owners = self.config.layout.owners(partition);
-        let Some(needed) = wanted.of(owners.len()) else {
-            let detail =
-                format!("{wanted} of {} copies cannot be: ask for at least 1 and no more than there are", owners.len());
-            return Err(failure(ErrorCode::BadRequest, detail));
-        };
-        let reachable = owners.iter().filter(|n| self.is_up(**n)).count();
-        if reachable < needed {
-            return Err(Failure {
-                code: ErrorCode::QuorumNotMet,
-                needed: needed as u8,
-                received: reachable as u8,
-                detail: format!("{reachable} of the {needed} copies needed can be reached; nothing was changed"),
-            });
-        }
-        Ok(needed)
+        Ok(Ok((whom, seen)))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -203,12 +210,12 @@ impl<E: Engine> Node<E> {
         reply_to: ReplyTo,
         partition: PartitionId,
         key: &ObjectKey,
-        needed: usize,
+        whom: Whom,
         write: Write,
         seen: Clock,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
-        let timeout_ms = write.wanted().1;
+        let Terms { strict, timeout_ms, .. } = write.terms();
         // The writer may have seen more of this copy's actor than the copy knows of: those dots must not be given out again.
         self.begin_life_if_behind(partition, &seen, out)?;
         let dot = self.store.next_dot(partition)?;
@@ -229,32 +236,65 @@ impl<E: Engine> Node<E> {
         // A delta of a dot that was never seen, with its value here, cannot be refused.
         let _ = self.store.apply(partition, key, delta, &[dot])?;
 
-        let id = self.new_id();
-        let peers: Vec<NodeId> = self.other_owners(partition).into_iter().filter(|n| self.is_up(*n)).collect();
-        for peer in &peers {
-            let message = Replicate { epoch: self.config.layout.epoch(), partition: partition.0, timeout_ms };
-            out.send(*peer, id, message, body.clone());
+        if !self.owns(partition) {
+            self.took_hint(now, partition, body.len());
         }
-        let mut replicas = peers;
-        replicas.push(self.config.node);
-        let mut put = Put { reply_to, tally: Tally::new(needed, replicas), context };
+        let id = self.new_id();
+        let Whom { needed, owners, stand_ins, needs_stand_ins } = whom;
+        let deadline = now + timeout(timeout_ms);
+        let mut put = Put {
+            reply_to,
+            partition,
+            tally: Tally::new(needed, [self.config.node].into()),
+            strict,
+            deadline,
+            asked: [self.config.node].into(),
+            body,
+            context,
+        };
+        self.replicate_to(id, now, &mut put, &owners, false, out);
+        self.replicate_to(id, now, &mut put, &stand_ins, needs_stand_ins, out);
         // The answer leaves after the turn's commit: by then this copy has the write.
         match put.tally.yes(self.config.node) {
-            Outcome::Met => put.done(out),
-            _ => self.begin(id, Operation::Put(put), now + timeout(timeout_ms)),
+            Outcome::Met => self.put_done(&mut put, out),
+            _ => {
+                let alarm = if strict { deadline } else { deadline.min(now + limits::WRITE_HEDGE_AFTER) };
+                self.begin(id, Operation::Put(put), alarm);
+            }
         }
         Ok(())
     }
 
-    pub(super) fn put_heard(&mut self, put: &mut Put, heard: &Heard, out: &mut Effects) -> Then {
+    /// Sends the write to further copies, each once.
+    fn replicate_to(&self, id: u64, now: Time, put: &mut Put, peers: &[NodeId], required: bool, out: &mut Effects) {
+        let timeout_ms = ((put.deadline - now).0 / 1000) as u32;
+        let (epoch, partition) = (self.config.layout.epoch(), put.partition.0);
+        for peer in peers {
+            out.send(*peer, id, Replicate { epoch, partition, required, timeout_ms }, put.body.clone());
+            put.tally.also(*peer);
+            put.asked.push(*peer);
+        }
+    }
+
+    pub(super) fn put_heard(&mut self, now: Time, id: u64, put: &mut Put, heard: &Heard, out: &mut Effects) -> Then {
+        let mut again = None;
         let outcome = match heard {
             Heard::Answer(from, Message::ReplicateDone(_), _) => put.tally.yes(*from),
-            Heard::Answer(from, ..) | Heard::Lost(from) => put.tally.no(*from),
+            Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if put.tally.waits_for(*from) => {
+                put.tally.no(*from);
+                self.replace(now, id, put, &[], out)
+            }
+            Heard::Alarm if now < put.deadline => {
+                again = Some(put.deadline);
+                let late = put.tally.waiting().to_vec();
+                self.replace(now, id, put, &late, out)
+            }
             Heard::Alarm => Outcome::Lost,
+            _ => put.tally.outcome(),
         };
         match outcome {
-            Outcome::Pending => return Then::Wait(None),
-            Outcome::Met => put.done(out),
+            Outcome::Pending => return Then::Wait(again),
+            Outcome::Met => self.put_done(put, out),
             Outcome::Lost => {
                 self.counters.unknown += 1;
                 let (needed, received) = (put.tally.needed(), put.tally.received());
@@ -274,16 +314,24 @@ impl<E: Engine> Node<E> {
         Then::Done
     }
 
+    /// Asks stand-ins in the place of owners that are lost by now, or late.
+    fn replace(&self, now: Time, id: u64, put: &mut Put, late: &[NodeId], out: &mut Effects) -> Outcome {
+        if !put.strict && put.tally.outcome() != Outcome::Met {
+            let further = self.further_stand_ins(put.partition, late, &put.asked);
+            self.replicate_to(id, now, put, &further, true, out);
+        }
+        put.tally.outcome()
+    }
+
+    fn put_done(&mut self, put: &mut Put, out: &mut Effects) {
+        let acks = self.acks(put.partition, put.tally.yeses());
+        self.counters.sloppy += u64::from(acks.stand_ins > 0);
+        out.reply(put.reply_to, PutDone { context: std::mem::take(&mut put.context), acks });
+    }
+
     /// Answers that a request was not taken.
     pub(super) fn refuse(&mut self, reply_to: ReplyTo, refusal: Failure, out: &mut Effects) {
         self.counters.refused += 1;
         out.reply(reply_to, refusal);
-    }
-}
-
-impl Put {
-    fn done(&mut self, out: &mut Effects) {
-        let acks = Acks { owners: self.tally.received() as u8, stand_ins: 0 };
-        out.reply(self.reply_to, PutDone { context: std::mem::take(&mut self.context), acks });
     }
 }

@@ -41,6 +41,13 @@ impl Tally {
         self.outcome()
     }
 
+    /// One more replica is asked.
+    pub fn also(&mut self, replica: NodeId) {
+        if !self.waiting.contains(&replica) && !self.yes.contains(&replica) {
+            self.waiting.push(replica);
+        }
+    }
+
     /// Where it stands.
     pub fn outcome(&self) -> Outcome {
         match self.yes.len() {
@@ -68,6 +75,11 @@ impl Tally {
     /// How many said yes.
     pub fn received(&self) -> usize {
         self.yes.len()
+    }
+
+    /// Those that said yes.
+    pub fn yeses(&self) -> &[NodeId] {
+        &self.yes
     }
 
     fn leaves(&mut self, node: NodeId) -> bool {
@@ -113,6 +125,20 @@ mod tests {
         assert_eq!(tally.no(A), Outcome::Pending);
         assert_eq!(tally.no(B), Outcome::Lost);
         assert_eq!(tally.yes(C), Outcome::Lost);
+    }
+
+    #[test]
+    fn a_replica_that_is_asked_later_counts_once() {
+        let mut tally = Tally::new(2, vec![A, B]);
+        tally.yes(A);
+        tally.no(B);
+        tally.also(A);
+        assert_eq!(tally.outcome(), Outcome::Lost);
+        tally.also(C);
+        tally.also(C);
+        assert_eq!(tally.outcome(), Outcome::Pending);
+        assert_eq!(tally.yes(C), Outcome::Met);
+        assert_eq!(tally.waiting(), &[]);
     }
 
     #[test]

@@ -32,14 +32,15 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) {
         self.counters.repairs += 1;
-        if !own_is_whole {
+        // A stand-in's copy need not be whole.
+        if !own_is_whole && self.owns(partition) {
             match whole {
                 Some(source) => self.pull_key(now, partition, key, source, out),
                 None => answers.iter().for_each(|(source, _)| self.pull_key(now, partition, key, *source, out)),
             }
         }
         let Some(source) = whole else { return };
-        for peer in behind {
+        for peer in behind.iter().filter(|peer| self.config.layout.owns(**peer, partition)) {
             let epoch = self.config.layout.epoch();
             let message = Behind { epoch, partition: partition.0, key: key.as_bytes().clone(), source: source.0 };
             out.send(*peer, 0, message, Bytes::new());
@@ -49,7 +50,7 @@ impl<E: Engine> Node<E> {
     /// A peer says that this copy is behind.
     pub(super) fn behind(&mut self, now: Time, peer: NodeId, m: &Behind, out: &mut Effects) -> Result<(), EngineError> {
         if let (Ok(partition), Some(key)) =
-            (self.agrees(peer, m.epoch, m.partition, out), ObjectKey::from_bytes(m.key.clone()))
+            (self.agrees_to_own(peer, m.epoch, m.partition, out), ObjectKey::from_bytes(m.key.clone()))
         {
             self.pull_key(now, partition, &key, NodeId(m.source), out);
         }
@@ -78,7 +79,9 @@ impl<E: Engine> Node<E> {
 
     pub(super) fn repair_heard(&mut self, op: &Repair, heard: Heard, out: &mut Effects) -> Result<Then, EngineError> {
         match heard {
-            Heard::Answer(from, ..) | Heard::Lost(from) if from != op.source => return Ok(Then::Wait(None)),
+            Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if from != op.source => {
+                return Ok(Then::Wait(None));
+            }
             Heard::Answer(from, Message::Answer(m), body) if matches!(m.kind, AnswerKind::Delta { .. }) => {
                 match decode_parts(body) {
                     Ok(parts) => self.take_repair(op, parts)?,

@@ -1,4 +1,5 @@
-//! A copy's part in other nodes' operations: take a write, say what it has of a key; and listings of its own keys.
+//! A copy's part in other nodes' operations, an owner's or a stand-in's: take a write, say what it has of a key; and
+//! listings of its own keys.
 
 use bytes::Bytes;
 use dynode_client::wire::limits::KEYS_PAGE_MAX;
@@ -7,12 +8,13 @@ use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_dots, decode_entry, encode_clock, encode_object};
 use dynode_storage::{Engine, EngineError, Object, ObjectKey, Payload};
 
-use super::{Effects, Node, Observation, ReplyTo, failure};
+use super::{Effects, Node, Observation, ReplyTo, Time, failure};
 
 impl<E: Engine> Node<E> {
     /// Takes a write. It is acknowledged when the turn is committed: the reply leaves only then.
     pub(super) fn replicate(
         &mut self,
+        now: Time,
         peer: NodeId,
         reply_to: ReplyTo,
         m: &Replicate,
@@ -20,14 +22,26 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let Some(partition) = self.agreed(peer, m.epoch, m.partition, reply_to, out) else { return Ok(()) };
+        let bytes = body.len();
         let entry = match decode_entry(body) {
             Ok(entry) if entry.key.partition(self.config.layout.partitions()) == partition => entry,
             Ok(_) => return self.unreadable(peer, reply_to, "a key of another partition", out),
             Err(why) => return self.unreadable(peer, reply_to, &why.to_string(), out),
         };
+        if self.declines_hint(partition, m.required) {
+            self.counters.hints_declined += 1;
+            let detail = "the hints held here are over their budget, and the write has its quorum without this one";
+            out.reply(reply_to, failure(ErrorCode::Overloaded, detail));
+            return Ok(());
+        }
         self.counters.replicated += 1;
         match self.store.apply(partition, &entry.key, entry.object, &entry.dots)? {
-            Ok(_) => out.reply(reply_to, ReplicateDone {}),
+            Ok(_) => {
+                if !self.owns(partition) {
+                    self.took_hint(now, partition, bytes);
+                }
+                out.reply(reply_to, ReplicateDone {});
+            }
             Err(_) => return self.unreadable(peer, reply_to, "a write without its value", out),
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Owners compare clocks about once a second, and pull what they lack.
 //!
-//! A round with a peer: hashes of this node's synced clocks for the partitions that both own; back come the peer's clocks
-//! where they differ. Equal hashes cost 18 bytes a partition. What is missing twice in a row (once may be under way) is
+//! A round with a peer: hashes of this node's synced clocks for the partitions that both own, and for those that this node
+//! holds as a stand-in and the peer owns; back come the peer's clocks where they differ. Equal hashes cost 18 bytes a partition. What is missing twice in a row (once may be under way) is
 //! pulled: a delta, or a scan where the source's index no longer reaches back. A pull goes on answer by answer, and after
 //! an interruption where it stopped.
 
@@ -55,6 +55,18 @@ pub(super) struct Pull {
 }
 
 impl SyncState {
+    /// A partition is to be pulled from a peer, as soon as there is room.
+    pub(super) fn want(&mut self, partition: PartitionId, source: NodeId) {
+        if !self.pulling.contains_key(&partition) {
+            self.wanted.insert(partition, source);
+        }
+    }
+
+    /// The copy of a partition that is not owned here has left.
+    pub(super) fn forget(&mut self, partition: PartitionId) {
+        self.heard.retain(|(p, _), _| *p != partition);
+    }
+
     /// Partitions that are being pulled now.
     pub(super) fn pulling(&self) -> usize {
         self.pulling.len()
@@ -88,8 +100,10 @@ impl<E: Engine> Node<E> {
     pub(super) fn digest_round(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
         let layout = &self.config.layout;
         let epoch = layout.epoch();
-        let both: Vec<PartitionId> = layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
-        for chunk in both.chunks(limits::DIGESTS_MAX) {
+        let mut partitions: Vec<PartitionId> =
+            layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
+        partitions.extend(self.to_hand_off(peer)?);
+        for chunk in partitions.chunks(limits::DIGESTS_MAX) {
             let (mut told, mut digests) = (Vec::new(), Vec::new());
             for partition in chunk {
                 let (clock, content, mid_scan) = match self.store.find(*partition)? {
@@ -121,7 +135,13 @@ impl<E: Engine> Node<E> {
         let mut reply = Clocks { epoch, differing: Vec::new(), absent: Vec::new() };
         let mut body = Vec::new();
         for digest in &m.digests {
-            let Some(partition) = self.agreed(peer, m.epoch, digest.partition, reply_to, out) else { return Ok(()) };
+            let partition = match self.agrees_to_own(peer, m.epoch, digest.partition, out) {
+                Ok(partition) => partition,
+                Err(refusal) => {
+                    out.reply(reply_to, refusal);
+                    return Ok(());
+                }
+            };
             let Some(copy) = self.store.find(partition)? else {
                 if digest.clock != Clock::new().hash() {
                     reply.absent.push(digest.partition);
@@ -138,7 +158,9 @@ impl<E: Engine> Node<E> {
                     self.counters.content_differs += 1;
                     out.observe(Observation::ContentDiffers { partition, peer });
                 }
-                self.sync.heard.insert((partition, peer), told);
+                if self.config.layout.owns(peer, partition) {
+                    self.sync.heard.insert((partition, peer), told);
+                }
             }
         }
         out.reply_with(reply_to, reply, body.into());
@@ -170,11 +192,17 @@ impl<E: Engine> Node<E> {
             theirs.insert(PartitionId(partition), clock);
         }
         self.sync.rounds += 1;
+        let mut lacks = Vec::new();
         for (partition, told) in std::mem::take(&mut round.told) {
             // Nothing said of a partition means that the peer's clock was equal to what it was told.
             let clock = theirs.remove(&partition).unwrap_or(told);
-            self.hear(partition, peer, clock, out)?;
+            if self.owns(partition) {
+                self.hear(partition, peer, clock, out)?;
+            } else if self.hints.holds(partition) && self.heard_of_owner(partition, peer, clock, out)? {
+                lacks.push(partition.0);
+            }
         }
+        self.offer(peer, lacks, out);
         self.begin_pulls(now, out)?;
         Ok(Then::Done)
     }
@@ -196,14 +224,14 @@ impl<E: Engine> Node<E> {
             false => self.sync.lacked.insert(at, clock.clone()),
         };
         self.sync.heard.insert(at, clock);
-        if missed_before && !self.sync.pulling.contains_key(&partition) {
-            self.sync.wanted.insert(partition, peer);
+        if missed_before {
+            self.sync.want(partition, peer);
         }
         Ok(())
     }
 
     /// Begins as many of the wanted pulls as may run at once.
-    fn begin_pulls(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
+    pub(super) fn begin_pulls(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
         while self.sync.pulling() < limits::PULLS_MAX {
             let Some((partition, source)) = self.sync.wanted.pop_first() else { return Ok(()) };
             if self.is_up(source) {
@@ -255,7 +283,9 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<Then, EngineError> {
         let goes_on = match heard {
-            Heard::Answer(from, ..) | Heard::Lost(from) if from != pull.source => return Ok(Then::Wait(None)),
+            Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if from != pull.source => {
+                return Ok(Then::Wait(None));
+            }
             Heard::Answer(_, Message::Answer(m), body)
                 if self.store.copy(pull.partition)?.actor().life == pull.life =>
             {

@@ -407,6 +407,7 @@ fn observe(what: &Observation) {
         Observation::NewLife { partition } => warn!(%partition, "peers know more of this copy: it begins a new life"),
         Observation::OtherLayout { peer, theirs } => warn!(%peer, theirs, "a peer goes by another layout"),
         Observation::Unreadable { peer, detail } => warn!(%peer, "a peer's message cannot be read: {detail}"),
+        Observation::HandedOff { partition } => debug!(%partition, "handed off: every owner contains it"),
         Observation::ScanBegan { partition, source } => info!(%partition, %source, "scan began"),
         Observation::ScanEnded { partition, source } => info!(%partition, %source, "scan ended"),
     }

@@ -77,7 +77,7 @@ impl World {
             Observation::OtherLayout { .. } => {
                 Err(Violation::new("8 no false word", format!("n{at} sees another layout where there is one")))
             }
-            Observation::ScanBegan { .. } | Observation::ScanEnded { .. } => Ok(()),
+            Observation::HandedOff { .. } | Observation::ScanBegan { .. } | Observation::ScanEnded { .. } => Ok(()),
         }
     }
 

@@ -123,8 +123,9 @@ impl World {
             durability: self.plan.durability,
             seal: self.seal.clone(),
             index_entries_max: self.plan.index_entries_max,
+            hint_bytes_max: self.plan.hint_bytes_max,
         };
-        let node = Node::new(config, store, self.host_rng.next_u64(), Time(0));
+        let node = Node::new(config, store, self.host_rng.next_u64(), Time(0)).map_err(Violation::storage)?;
         host.turn_at = u64::MAX;
         let wake = host.global(node.next_wake());
         host.node = Some(Box::new(node));

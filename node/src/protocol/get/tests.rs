@@ -25,9 +25,10 @@ fn node() -> Node<MemoryEngine> {
         durability: Durability::Group,
         seal: SealKey::derive(b"secret"),
         index_entries_max: 100,
+        hint_bytes_max: 1 << 20,
     };
     let store = Store::open(MemoryEngine::new(), NodeId(1), 1, Past::Whole).unwrap();
-    let mut node = Node::new(config, store, 7, Time(0));
+    let mut node = Node::new(config, store, 7, Time(0)).unwrap();
     for peer in [2, 3] {
         node.handle(Time(0), Event::Up(NodeId(peer)), &mut Effects::new()).unwrap();
     }

@@ -1,0 +1,71 @@
+//! Whom an operation asks: the reachable owners of a partition, and stand-ins in place of those that are not.
+//!
+//! *Sloppy* (the default): stand-ins take the place of owners that cannot be reached, and count. *Strict*: owners only.
+//! A node that owns nothing of the partition coordinates only where no owner can be reached, and is then a stand-in itself.
+
+use dynode_client::wire::{Acks, ErrorCode, Failure, Quorum};
+use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::Engine;
+
+use super::{Node, failure};
+
+/// The nodes beside this one that take part in an operation, in the order of preference.
+#[derive(Debug, Default)]
+pub(super) struct Whom {
+    /// How many must say yes, this node included.
+    pub(super) needed: usize,
+    /// Reachable owners.
+    pub(super) owners: Vec<NodeId>,
+    /// Reachable nodes in the place of owners that are not; none for a strict operation.
+    pub(super) stand_ins: Vec<NodeId>,
+    /// The quorum cannot be met by owners alone.
+    pub(super) needs_stand_ins: bool,
+}
+
+impl<E: Engine> Node<E> {
+    /// Whom to ask; a failure when too few can be reached for the quorum that is wanted.
+    pub(super) fn whom(&self, partition: PartitionId, wanted: Quorum, strict: bool) -> Result<Whom, Failure> {
+        let list = self.config.layout.preference_list(partition, |node| self.is_up(node));
+        let copies = list.owners().len();
+        let Some(needed) = wanted.of(copies) else {
+            let detail =
+                format!("{wanted} of {copies} copies cannot be: ask for at least 1 and no more than there are");
+            return Err(failure(ErrorCode::BadRequest, detail));
+        };
+        let me = self.config.node;
+        let owners: Vec<NodeId> = list.reachable_owners().filter(|n| *n != me).collect();
+        let i_own = self.owns(partition);
+        let mut stand_ins = Vec::new();
+        if !strict {
+            stand_ins.extend(list.stand_ins().iter().copied().filter(|n| *n != me));
+            if !i_own {
+                stand_ins.truncate((copies - 1).saturating_sub(owners.len()));
+            }
+        }
+        let reachable_owners = owners.len() + usize::from(i_own);
+        let reachable = reachable_owners + stand_ins.len() + usize::from(!i_own && !strict);
+        if reachable < needed {
+            let what = if strict { "owners" } else { "copies" };
+            return Err(Failure {
+                code: ErrorCode::QuorumNotMet,
+                needed: needed as u8,
+                received: reachable as u8,
+                detail: format!("{reachable} of the {needed} {what} needed can be reached; nothing was changed"),
+            });
+        }
+        Ok(Whom { needed, owners, stand_ins, needs_stand_ins: reachable_owners < needed })
+    }
+
+    /// Stand-ins for owners that cannot be reached, or are `late`, but those that were asked already.
+    pub(super) fn further_stand_ins(&self, partition: PartitionId, late: &[NodeId], asked: &[NodeId]) -> Vec<NodeId> {
+        let live = |node| self.is_up(node) && !late.contains(&node);
+        let list = self.config.layout.preference_list(partition, live);
+        list.stand_ins().iter().copied().filter(|n| *n != self.config.node && !asked.contains(n)).collect()
+    }
+
+    /// How many of these nodes are owners, and how many stand-ins.
+    pub(super) fn acks(&self, partition: PartitionId, yes: &[NodeId]) -> Acks {
+        let owners = yes.iter().filter(|n| self.config.layout.owns(**n, partition)).count();
+        Acks { owners: owners as u8, stand_ins: (yes.len() - owners) as u8 }
+    }
+}
