@@ -17,6 +17,8 @@ pub enum Break {
     Rule(Rule),
     /// A turn's effects are let out before it is committed.
     SendFirst,
+    /// A node goes on after its disk has refused a batch.
+    Unfenced,
 }
 
 /// How seeds are run.
@@ -26,6 +28,12 @@ pub struct Options {
     pub wrong: Option<Break>,
     /// So many nodes, whatever the seeds say.
     pub nodes: Option<usize>,
+    /// Only what there was before spells and stand-ins: see [`Plan::plain_of_seed`].
+    pub plain: bool,
+    /// Of sixteen operations, so many let stand-ins count, whatever the seeds say.
+    pub sloppy: Option<u32>,
+    /// A spell about so often, in microseconds, whatever the seeds say.
+    pub spell_every: Option<u64>,
     /// Go on after a failure.
     pub go_on: bool,
     /// Print a line an event.
@@ -48,11 +56,17 @@ pub fn run_seed(seed: u64, options: Options) -> Result<(Stats, u64), Failed> {
         _ => None,
     });
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut plan = Plan::of_seed(seed);
+        let mut plan = if options.plain { Plan::plain_of_seed(seed) } else { Plan::of_seed(seed) };
         plan.nodes = options.nodes.unwrap_or(plan.nodes);
+        plan.sloppy = options.sloppy.unwrap_or(plan.sloppy);
+        plan.spell_every = options.spell_every.unwrap_or(plan.spell_every);
         let mut world = World::new(seed, plan, false, options.echo);
         world.sends_first = options.wrong == Some(Break::SendFirst);
-        world.run().map(|()| (world.stats.clone(), world.trace.hash()))
+        world.unfenced = options.wrong == Some(Break::Unfenced);
+        world.run().map(|()| {
+            world.stats.slowest = (world.stats.settled_us_max, seed);
+            (world.stats.clone(), world.trace.hash())
+        })
     }));
     break_rule(None);
     match ran {

@@ -7,7 +7,7 @@
 //! | command | what it does |
 //! | --- | --- |
 //! | `nodes N [durability=os] [index=N] [pull=BYTES]` | a calm cluster, all connected; three owners of one partition |
-//! | `put NODE KEY [over\|current] [w=Q]` | asks that node; the trace ends when the client has its answer |
+//! | `put NODE KEY [over\|current] [w=Q] [strict]` | asks that node; the trace ends when the client has its answer |
 //! | `delete NODE KEY [over\|current] [w=Q]` | the same; `over`: what the client has read or written last |
 //! | `get NODE KEY [r=Q]` | reads |
 //! | `run SECONDS` | lets time pass |
@@ -125,9 +125,10 @@ fn perform(world: &mut Option<World>, command: &str) -> Result<(), Stopped> {
         ["show", key] => world.show(KEYS.iter().position(|k| k == key).ok_or_else(nonsense)?),
         [what @ ("put" | "delete" | "get"), at, key, options @ ..] => {
             let (at, key) = node(at).zip(KEYS.iter().position(|k| k == key)).ok_or_else(nonsense)?;
-            let (mut quorum, mut mode) = (Quorum::Majority, "blind");
+            let (mut quorum, mut strict, mut mode) = (Quorum::Majority, false, "blind");
             for option in options {
                 match option.split_once('=') {
+                    None if *option == "strict" => strict = true,
                     Some(("r" | "w", q)) => quorum = q.parse().map_err(|_| nonsense())?,
                     _ => mode = option,
                 }
@@ -141,7 +142,7 @@ fn perform(world: &mut Option<World>, command: &str) -> Result<(), Stopped> {
                 ("delete", "current") => Action::DeleteCurrent,
                 _ => return Err(nonsense()),
             };
-            world.ask_and_wait(at, key, action, Terms { quorum, timeout_ms: 5_000 })
+            world.ask_and_wait(at, key, action, Terms { quorum, strict, timeout_ms: 5_000 })
         }
         _ => return Err(nonsense()),
     };

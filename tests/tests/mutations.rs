@@ -5,6 +5,7 @@
 //! | `round`, `fill`, `strip`, `delta`, `claim`, `absence`, `dots`, `reuse`, `volatile` | random seeds |
 //! | `absence`, `dots`, `volatile` | also `scripts/away_during_delete.txt`, `delete_by_repair.txt`, `told_unsynced.txt` |
 //! | effects before the commit ("send, then persist") | random seeds |
+//! | going on after the disk has refused a batch | random seeds |
 
 use dynode_storage::rules::{Rule, break_rule};
 use tests::runner::{Break, Options, run_range};
@@ -75,6 +76,11 @@ fn volatile_is_found() {
 #[test]
 fn sending_before_the_commit_is_found() {
     is_found(Break::SendFirst);
+}
+
+#[test]
+fn going_on_after_a_refused_batch_is_found() {
+    is_found(Break::Unfenced);
 }
 
 #[test]

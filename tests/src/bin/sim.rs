@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Parser;
 use dynode_storage::rules::Rule;
 use tests::runner::{Break, Failed, Options, run_range, run_seed};
+use tests::world::plan::MS;
 use tests::world::stats::Stats;
 
 /// Runs simulated clusters from seeds, and looks for what must never be.
@@ -21,7 +22,8 @@ struct Args {
     /// Print a line an event (with --seed).
     #[arg(long)]
     trace: bool,
-    /// Break a rule, which must be found: round, fill, strip, delta, claim, absence, dots, reuse, volatile, send-first.
+    /// Break a rule, which must be found: round, fill, strip, delta, claim, absence, dots, reuse, volatile, send-first,
+    /// unfenced.
     #[arg(long = "break", value_name = "RULE")]
     broken: Option<String>,
     /// Threads; as many as there are cores unless said otherwise.
@@ -30,6 +32,15 @@ struct Args {
     /// So many nodes in every run, whatever its seed says.
     #[arg(long)]
     nodes: Option<usize>,
+    /// Of sixteen operations, so many let stand-ins count, whatever the seeds say; 0: all are strict.
+    #[arg(long, value_name = "0..16")]
+    sloppy: Option<u32>,
+    /// Heavy loss, flapping, lopsided splits, slow nodes and failing disks about so often, in milliseconds; 0: never.
+    #[arg(long, value_name = "MS")]
+    spell_every: Option<u64>,
+    /// Runs without what came with stand-ins: the seeds mean what they meant before.
+    #[arg(long)]
+    plain: bool,
     /// Do not stop at the first failure.
     #[arg(long)]
     go_on: bool,
@@ -48,7 +59,15 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<bool, String> {
     let wrong = args.broken.as_deref().map(parse_break).transpose()?;
-    let options = Options { wrong, nodes: args.nodes, go_on: args.go_on, echo: args.trace };
+    let options = Options {
+        wrong,
+        nodes: args.nodes,
+        plain: args.plain,
+        sloppy: args.sloppy,
+        spell_every: args.spell_every.map(|ms| ms * MS),
+        go_on: args.go_on,
+        echo: args.trace,
+    };
     std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     if let Some(seed) = args.seed {
@@ -84,8 +103,10 @@ fn run(args: &Args) -> Result<bool, String> {
 }
 
 fn parse_break(name: &str) -> Result<Break, String> {
-    if name == "send-first" {
-        return Ok(Break::SendFirst);
+    match name {
+        "send-first" => return Ok(Break::SendFirst),
+        "unfenced" => return Ok(Break::Unfenced),
+        _ => {}
     }
     let rule = Rule::ALL.iter().find(|(_, known)| *known == name);
     rule.map(|(rule, _)| Break::Rule(*rule)).ok_or_else(|| format!("there is no rule `{name}`"))
@@ -110,7 +131,9 @@ fn print_summary(stats: &Stats, real: f64) {
     println!("ratio            {:.0} simulated seconds a second", simulated / real);
     println!("turns            {}", stats.turns);
     println!("messages         {}", stats.messages);
-    println!("slowest recovery {:.1} s", stats.settled_us_max as f64 / 1e6);
+    println!("slowest recovery {:.1} s (seed {})", stats.slowest.0 as f64 / 1e6, stats.slowest.1);
+    println!("whole again, of {} times", stats.settled_within.values().sum::<u64>());
+    stats.settled_within.iter().for_each(|(s, n)| println!("  {:<28} {n:>12}", format!("within {s} s")));
     for (title, counts) in
         [("operations", &stats.operations), ("faults", &stats.faults), ("nodes counted", &stats.counters)]
     {

@@ -2,7 +2,7 @@
 //!
 //! What the world asks for is more: every write that reached a copy, acknowledged or not, is there in the end, unless a
 //! fault took the last copy of it; and faults may not take what was promised (see `faults`). And an acknowledgement means
-//! what it says at the moment it leaves: under `group`, synced on as many owners as were asked for.
+//! what it says at the moment it leaves: under `group`, synced on as many owners and stand-ins as it names.
 
 use dynode::protocol::Durability;
 use dynode_client::wire::Message;
@@ -17,23 +17,35 @@ impl World {
     pub(crate) fn check_reply(&mut self, at: usize, op: OpId, message: &Message) -> Result<(), Violation> {
         let Message::PutDone(done) = message else { return Ok(()) };
         let op = self.journal.op(op);
-        let (id, needed, dot, void) = (op.id, op.copies, op.dot, op.void);
+        let (id, needed, strict, dot, void) = (op.id, op.copies, op.strict, op.dot, op.void);
         let short = |what: String| Err(Violation::new("1 no acknowledged write is lost", what));
         let Some(dot) = dot.filter(|_| !void) else {
             return short(format!("#{id} is acknowledged by n{at} and was never done"));
         };
-        if usize::from(done.acks.owners) < needed {
-            return short(format!("#{id} is acknowledged by {} owners, needed {needed}", done.acks.owners));
+        let (owners, stand_ins) = (usize::from(done.acks.owners), usize::from(done.acks.stand_ins));
+        let counted = if strict { owners } else { owners + stand_ins };
+        if counted < needed {
+            return short(format!(
+                "#{id} is acknowledged by {owners} owners and {stand_ins} stand-ins, needed {needed}"
+            ));
         }
         if self.plan.durability != Durability::Group || self.disks_lost > 0 {
             return Ok(());
         }
         let partition = self.journal.keys[self.journal.op(id).key].partition(self.layout.partitions());
-        let synced = self.hosts.iter_mut().filter_map(|h| h.clock(partition, true).has(dot).then_some(())).count();
-        match synced < needed {
-            true => short(format!("#{id} is acknowledged and synced on {synced} owners, needed {needed}")),
-            false => Ok(()),
+        let (mut on_owners, mut elsewhere) = (0, 0);
+        for host in self.hosts.iter_mut().filter_map(|h| h.clock(partition, true).has(dot).then_some(h.id)) {
+            match self.layout.owns(host, partition) {
+                true => on_owners += 1,
+                false => elsewhere += 1,
+            }
         }
+        // A stand-in may have let go of it since: then every owner has it.
+        if on_owners < owners || on_owners + elsewhere < needed {
+            let said = format!("#{id} is acknowledged by {owners} owners and {stand_ins} stand-ins");
+            return short(format!("{said}, and synced on {on_owners} owners and {elsewhere} others, needed {needed}"));
+        }
+        Ok(())
     }
 
     /// The power of a machine has failed: is all there that it had told its peers of?

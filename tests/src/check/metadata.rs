@@ -19,7 +19,12 @@ impl World {
         for partition in self.layout.partition_ids().collect::<Vec<_>>() {
             for (at, host) in self.hosts.iter_mut().enumerate() {
                 let Some(node) = &mut host.node else { continue };
+                let is_foreign = !self.layout.owns(node.id(), partition);
                 let Some(copy) = node.store().find(partition).map_err(Violation::storage)? else { continue };
+                if is_foreign {
+                    let what = format!("n{at} still holds a copy of {partition}, which it does not own");
+                    return Ok(Some(Violation::new(NAME, what)));
+                }
                 let beyond_gaps = copy.clock().len() - copy.clock().floor().len();
                 let (indexed, unstripped, clock) = (copy.indexed(), copy.maybe_unstripped(), copy.clock().clone());
                 let what = if indexed > beyond_gaps {

@@ -7,6 +7,7 @@
 //! | [`converge`] | 3: copies converge, and equal clocks mean equal copies |
 //! | [`strict`] | 4: with `r + w > n` a read sees every write acknowledged before it began |
 //! | [`metadata`] | 6: no metadata is left |
+//! | [`leaving`] | 7: a copy leaves a node only when every owner contains it |
 //! | [`words`] | 8: no false word |
 //! | [`bounds`] | 9: everything is bounded |
 //! | [`determinism`] | 10: one seed, one history |
@@ -15,6 +16,7 @@ pub mod back;
 pub mod bounds;
 pub mod converge;
 pub mod determinism;
+pub mod leaving;
 pub mod lost;
 pub mod metadata;
 pub mod strict;

@@ -1,4 +1,7 @@
 //! Invariant 4, for owners that never change: with `r + w > n` a read sees every write acknowledged before it began.
+//!
+//! What counts is how many owners took part, as the replies say: a sloppy write that enough owners acknowledged binds as a
+//! strict one does, and stand-ins never count.
 
 use dynode::protocol::Durability;
 
@@ -17,7 +20,7 @@ impl World {
         }
         let get = self.journal.op(read);
         let owners = self.layout.owners(self.journal.keys[get.key].partition(self.layout.partitions())).len();
-        let binding = |op: &&Op| op.ended < get.began && op.copies + get.copies > owners;
+        let binding = |op: &&Op| op.ended < get.began && usize::from(op.acks.owners + get.acks.owners) > owners;
         let recent = self.journal.acknowledged[get.key].iter().rev().take(LOOKED_AT).map(|id| self.journal.op(*id));
         for op in recent.filter(binding) {
             let missed = op.kind == Kind::Put && !found.contains(&op.id) && !self.journal.replaced.has(op.id);

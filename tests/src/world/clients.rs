@@ -38,6 +38,7 @@ pub(crate) struct Client {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) quorum: Quorum,
+    pub(crate) strict: bool,
     pub(crate) timeout_ms: u32,
 }
 
@@ -70,7 +71,10 @@ impl World {
         };
         let host = one_of(&mut self.client_rng, &up);
         let key = self.client_rng.random_range(0..self.journal.keys.len());
-        let terms = draw_terms(&mut self.client_rng, usize::from(self.plan.replicas).min(self.plan.nodes));
+        let owners = usize::from(self.plan.replicas).min(self.plan.nodes);
+        let (quorum, timeout_ms) = draw_terms(&mut self.client_rng, owners);
+        let strict = self.terms_rng.random_range(0..16) >= self.plan.sloppy;
+        let terms = Terms { quorum, strict, timeout_ms };
         self.ask(client, host, key, Action::ALL[action].0, terms);
         Ok(())
     }
@@ -96,7 +100,7 @@ impl World {
             Action::Look | Action::Nonsense => (Kind::Other, None, false),
         };
         let op = self.journal.begin(client, host, key, kind, self.now);
-        (op.copies, op.over_current) = (copies, current);
+        (op.copies, op.over_current, op.strict) = (copies, current, terms.strict);
         let id = op.id;
         if let Some(known) = &knowledge {
             self.journal.observes(id, known.seen.clone());
@@ -107,7 +111,8 @@ impl World {
             None => Causality::Blind,
         };
         let (bucket, key) = (Bytes::copy_from_slice(place.bucket()), Bytes::copy_from_slice(place.key()));
-        let (r, w, timeout_ms, strict) = (terms.quorum, terms.quorum, terms.timeout_ms, false);
+        let Terms { quorum: r, strict, timeout_ms } = terms;
+        let w = r;
         let (message, body): (Message, Bytes) = match (action, kind) {
             (Action::Look, _) => {
                 (self.draw_look(bucket, key, place.partition(self.layout.partitions()).0), Bytes::new())
@@ -148,7 +153,7 @@ impl World {
             let elsewhere = self.journal.keys[at].key() != key;
             known.last().filter(|_| elsewhere).map(|k| k.context.clone())
         });
-        let (w, timeout_ms, strict) = (terms.quorum, terms.timeout_ms, false);
+        let Terms { quorum: w, strict, timeout_ms } = terms;
         let put = |key, causality, w| Put { bucket: bucket.clone(), key, causality, w, strict, timeout_ms }.into();
         match self.client_rng.random_range(0..5) {
             0 => Delete { bucket, key, causality: Causality::Blind, w, strict, timeout_ms }.into(),
@@ -184,12 +189,14 @@ impl World {
                 let Some(writers) = values.iter().map(|v| writer_of(v)).collect::<Option<Vec<OpId>>>() else {
                     return Err(Violation::new("8 no false word", format!("#{id} returned a value that nobody wrote")));
                 };
+                self.journal.op_mut(id).acks = m.acks;
                 self.check_found(id, &writers, &m.context)?;
                 let seen = self.journal.seen_by(&writers);
                 self.clients[client].learns(key, m.context, seen);
                 Outcome::Done
             }
             Message::PutDone(m) => {
+                self.journal.op_mut(id).acks = m.acks;
                 let mut seen = self.journal.op(id).observed.clone();
                 seen.add(id);
                 self.clients[client].learns(key, m.context, seen);
@@ -254,10 +261,10 @@ impl World {
 }
 
 /// How many copies, and how patient.
-fn draw_terms(rng: &mut Pcg64, owners: usize) -> Terms {
+fn draw_terms(rng: &mut Pcg64, owners: usize) -> (Quorum, u32) {
     let some = Quorum::Count(rng.random_range(1..=owners as u8));
     let quorum = one_of(rng, &[Quorum::Majority, Quorum::Majority, Quorum::Majority, Quorum::One, Quorum::All, some]);
-    Terms { quorum, timeout_ms: one_of(rng, &[0, 5, 100, 1_000, 1_000, 5_000]) }
+    (quorum, one_of(rng, &[0, 5, 100, 1_000, 1_000, 5_000]))
 }
 
 /// Takes a body apart into its values.

@@ -6,24 +6,29 @@ use dynode::protocol::{Config, Durability, Event, Node, Time};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::memory::MemoryEngine;
 use dynode_storage::store::Past;
-use dynode_storage::{Clock, Store};
+use dynode_storage::{Clock, EngineError, Store};
 use rand::{Rng, RngExt};
 
+use super::disk::{Disk, Hand};
 use super::journal::OpId;
-use super::plan::MS;
-use super::{Violation, World};
+use super::plan::{MS, SECOND};
+use super::{Happening, Violation, World};
 
 /// One machine.
 pub(crate) struct Host {
     pub(crate) id: NodeId,
     /// The process, when there is one.
-    pub(crate) node: Option<Box<Node<MemoryEngine>>>,
+    pub(crate) node: Option<Box<Node<Disk>>>,
     /// The disk, while no process has it.
-    disk: Option<MemoryEngine>,
+    disk: Option<Disk>,
+    /// What is wrong with the disk.
+    pub(crate) trouble: Hand,
     /// The clocks of what is on the disk, while no process has it.
     clocks: Vec<Clock>,
     /// How many processes there have been.
     pub(super) process: u32,
+    /// What was synced here once, and a fault has taken: by partition.
+    had: Vec<Clock>,
     /// Writes that others have seen may be missing on the disk.
     may_lack: bool,
     pub(super) inbox: VecDeque<(Event, Option<OpId>)>,
@@ -37,6 +42,8 @@ pub(crate) struct Host {
     /// What the wall clock says beyond the simulated time, in milliseconds.
     pub(crate) wall: u64,
     pub(crate) disk_time: (u64, u64),
+    /// Disk and network are so many times slower than they were.
+    pub(crate) crawl: u64,
     pub(crate) backup: Option<Backup>,
 }
 
@@ -58,11 +65,14 @@ pub(crate) enum End {
 
 impl Host {
     pub(crate) fn new(id: NodeId, rate: u64, wall: u64, disk_time: (u64, u64)) -> Host {
+        let trouble = Hand::default();
         Host {
             id,
             node: None,
-            disk: Some(MemoryEngine::new()),
+            disk: Some(Disk::new(&trouble)),
+            trouble,
             clocks: Vec::new(),
+            had: Vec::new(),
             process: 0,
             may_lack: false,
             inbox: VecDeque::new(),
@@ -73,6 +83,7 @@ impl Host {
             rate,
             wall,
             disk_time,
+            crawl: 1,
             backup: None,
         }
     }
@@ -102,12 +113,30 @@ impl Host {
             None => self.clocks.get(usize::from(partition.0)).cloned().unwrap_or_default(),
         }
     }
+
+    /// A fault takes what was synced here.
+    fn remember(&mut self, lost: &[Clock]) {
+        self.had.resize(self.had.len().max(lost.len()), Clock::new());
+        self.had.iter_mut().zip(lost).for_each(|(had, lost)| had.merge(lost));
+    }
+
+    /// What was synced here at any time, whether a fault has taken it since or not.
+    pub(crate) fn ever_synced(&mut self, partition: PartitionId) -> Clock {
+        let mut clock = self.clock(partition, true);
+        self.had.get(usize::from(partition.0)).iter().for_each(|had| clock.merge(had));
+        clock
+    }
 }
 
 impl World {
     /// Starts the process of a machine on what its disk holds.
     pub(crate) fn start(&mut self, at: usize) -> Result<(), Violation> {
         let host = &mut self.hosts[at];
+        if host.trouble.get().is_some() {
+            // It would not get far. Somebody has to see to the disk first.
+            self.queue.push(self.now + SECOND, Happening::Restart { host: at });
+            return Ok(());
+        }
         let Some(disk) = host.disk.take() else { return Ok(()) };
         host.process += 1;
         host.boot = self.now;
@@ -193,10 +222,26 @@ impl World {
         self.trace.line(self.now, |_| format!("n{at} has lost its disk"));
         let host = &mut self.hosts[at];
         let before = std::mem::take(&mut host.clocks);
-        host.disk = Some(MemoryEngine::new());
+        host.remember(&before);
+        host.trouble.set(None);
+        host.disk = Some(Disk::new(&host.trouble));
         host.may_lack = false;
         self.disks_lost += 1;
         self.take(&before);
+        Ok(())
+    }
+
+    /// A process has met with a disk that does not do its work: it ends without another word, and comes back once the
+    /// disk is in order.
+    pub(crate) fn fence(&mut self, at: usize, why: &EngineError) -> Result<(), Violation> {
+        if self.hosts[at].trouble.get().is_none() {
+            return Err(Violation::new("storage", why.to_string()));
+        }
+        self.trace.line(self.now, |_| format!("n{at} is fenced: {why}"));
+        // What was written and not synced may be gone although the machine has power.
+        let end = if self.spells.rng.random_bool(0.5) { End::Kill } else { End::PowerCut };
+        self.crash(at, end)?;
+        self.queue.push(self.now + SECOND, Happening::Restart { host: at });
         Ok(())
     }
 
@@ -204,6 +249,10 @@ impl World {
     pub(crate) fn stop(&mut self, at: usize) -> Result<(), Violation> {
         let host = &mut self.hosts[at];
         let Some(node) = host.node.take() else { return Ok(()) };
+        if host.trouble.get().is_some() {
+            host.node = Some(node);
+            return self.crash(at, End::Kill); // it cannot write its last words
+        }
         self.trace.line(self.now, |_| format!("n{at} stops"));
         let counters = node.counters().clone();
         host.disk = Some(node.close().map_err(Violation::storage)?);
@@ -220,8 +269,8 @@ impl World {
     pub(crate) fn back_up(&mut self, at: usize) -> Result<(), Violation> {
         let host = &mut self.hosts[at];
         let disk = match (&mut host.node, &host.disk) {
-            (Some(node), _) => Some(node.store().engine().clone()),
-            (None, disk) => disk.clone(),
+            (Some(node), _) => Some(node.store().engine().image()),
+            (None, disk) => disk.as_ref().map(Disk::image),
         };
         if let Some(mut disk) = disk {
             disk.lose_unsynced();
@@ -237,7 +286,9 @@ impl World {
         self.trace.line(self.now, |_| format!("n{at} gets an old backup"));
         let host = &mut self.hosts[at];
         let before = std::mem::replace(&mut host.clocks, backup.clocks);
-        (host.disk, host.may_lack) = (Some(backup.disk), true);
+        host.remember(&before);
+        host.trouble.set(None);
+        (host.disk, host.may_lack) = (Some(Disk::with(backup.disk, &host.trouble)), true);
         self.disks_lost += 1;
         self.take(&before);
         Ok(())
@@ -245,7 +296,7 @@ impl World {
 
     /// Looks up what is on a disk that no process has.
     fn reread_disk(&mut self, at: usize) -> Result<(), Violation> {
-        let Some(disk) = self.hosts[at].disk.clone() else { return Ok(()) };
+        let Some(disk) = self.hosts[at].disk.as_ref().map(Disk::image) else { return Ok(()) };
         self.hosts[at].clocks = self.clocks_on(at, &disk)?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dynode_client::wire::ErrorCode;
+use dynode_client::wire::{Acks, ErrorCode};
 use dynode_storage::{Dot, ObjectKey};
 
 /// An operation: its place in the journal.
@@ -78,6 +78,10 @@ pub struct Op {
     pub kind: Kind,
     /// How many copies were asked for; 0 where the request said what cannot be.
     pub copies: usize,
+    /// Only owners were to count.
+    pub strict: bool,
+    /// Who took part, as the reply says.
+    pub acks: Acks,
     /// The writes that the writer had seen, and those that they had seen.
     pub observed: Seen,
     /// It replaces whatever the coordinator has: what that is, the world looks up.
@@ -124,6 +128,8 @@ impl Journal {
             key,
             kind,
             copies: 0,
+            strict: true,
+            acks: Acks::default(),
             observed: Seen::default(),
             over_current: false,
             began: now,

@@ -10,16 +10,19 @@
 //! | [`host`], [`turn`] | a machine's life; one turn of its process |
 //! | [`network`] | connections, and messages under way |
 //! | [`clients`], [`journal`] | what clients do; what they had seen and were told |
-//! | [`faults`] | what goes wrong, and what it may take |
+//! | [`disk`] | a machine's disk, and what may be wrong with it |
+//! | [`faults`], [`spells`] | what goes wrong, and what it may take; what goes wrong for a while |
 //! | [`trace`], [`stats`] | the history; the numbers |
 
 pub mod clients;
+pub mod disk;
 pub mod faults;
 pub mod host;
 pub mod journal;
 pub mod network;
 pub mod plan;
 pub mod queue;
+pub mod spells;
 pub mod stats;
 pub mod trace;
 pub mod turn;
@@ -38,6 +41,7 @@ pub use journal::{Journal, Outcome};
 use network::{Letter, Network};
 use plan::{Action, MS, Plan, SECOND};
 use queue::Queue;
+use spells::Spells;
 use stats::Stats;
 pub use trace::Trace;
 
@@ -91,6 +95,9 @@ pub(crate) enum Happening {
     Notice { connection: usize },
     Restart { host: usize },
     Fault,
+    Spell,
+    SpellEnds { number: u32 },
+    Flap { number: u32, open: bool },
     Probe,
     ClientActs { client: usize },
     ClientAsks { op: u32, message: Box<Message>, body: Bytes },
@@ -112,6 +119,8 @@ pub struct World {
     pub stats: Stats,
     /// Known-wrong: effects are let out before the turn is committed.
     pub sends_first: bool,
+    /// Known-wrong: a node whose disk refuses a batch goes on as if nothing were amiss.
+    pub unfenced: bool,
     pub(crate) phase: Phase,
     pub(crate) queue: Queue<Happening>,
     pub(crate) hosts: Vec<Host>,
@@ -123,6 +132,8 @@ pub struct World {
     pub(crate) host_rng: Pcg64,
     pub(crate) client_rng: Pcg64,
     pub(crate) fault_rng: Pcg64,
+    pub(crate) terms_rng: Pcg64,
+    pub(crate) spells: Spells,
 }
 
 impl World {
@@ -160,6 +171,7 @@ impl World {
             trace: Trace::new(keep_trace, echo, &ids),
             stats: Stats { seeds: 1, ..Stats::default() },
             sends_first: false,
+            unfenced: false,
             phase: Phase::Faults,
             queue: Queue::new(),
             hosts,
@@ -171,6 +183,8 @@ impl World {
             host_rng: stream(seed, 4),
             client_rng: stream(seed, 5),
             fault_rng: stream(seed, 6),
+            spells: Spells::new(stream(seed, 8)),
+            terms_rng: stream(seed, 9),
             plan,
         }
     }
@@ -205,6 +219,7 @@ impl World {
             self.queue.push(self.client_rng.random_range(0..SECOND), Happening::ClientActs { client });
         }
         self.plan_fault();
+        self.plan_spell();
         self.queue.push(PROBE_EVERY, Happening::Probe);
         Ok(())
     }
@@ -228,6 +243,9 @@ impl World {
             Happening::Notice { connection } => self.notice(connection),
             Happening::Restart { host } => self.start(host)?,
             Happening::Fault => self.fault()?,
+            Happening::Spell => self.spell(),
+            Happening::SpellEnds { number } => self.spell_ends(number),
+            Happening::Flap { number, open } => self.flap(number, open),
             Happening::Probe => {
                 self.probe()?;
                 self.queue.push(self.now + PROBE_EVERY, Happening::Probe);
@@ -245,6 +263,7 @@ impl World {
         self.phase = Phase::Quiet;
         self.trace.line(self.now, |_| "the faults end".into());
         self.network.latency = self.plan.latency;
+        self.end_spells();
         self.mend();
         for host in 0..self.hosts.len() {
             self.hosts[host].disk_time = self.plan.disk;
@@ -266,13 +285,13 @@ impl World {
                 Some(v) => return Err(Violation { detail: format!("{} ({when})", v.detail), ..v }),
             }
         }
-        self.stats.settled_us_max = self.stats.settled_us_max.max(self.now - began);
+        self.stats.settled(self.now - began);
         self.check_settled()
     }
 
     /// After the faults every operation at quorum succeeds, wherever it is asked for.
     fn serve_everybody(&mut self) -> Result<(), Violation> {
-        let terms = Terms { quorum: Quorum::Majority, timeout_ms: 5_000 };
+        let terms = Terms { quorum: Quorum::Majority, strict: true, timeout_ms: 5_000 };
         for round in [Action::Get, Action::PutOver, Action::DeleteOver] {
             for key in 0..self.journal.keys.len() {
                 if round == Action::DeleteOver && key % 2 == 0 {

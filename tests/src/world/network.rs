@@ -60,6 +60,8 @@ pub(crate) struct Network {
     links: Vec<Option<usize>>,
     connections: Vec<Connection>,
     pub(crate) latency: (u64, u64),
+    /// Of a million messages, so many are lost now, beside what the plan says.
+    pub(crate) loss_ppm: u32,
 }
 
 impl Network {
@@ -71,6 +73,7 @@ impl Network {
             links: vec![None; nodes * nodes],
             connections: Vec::new(),
             latency,
+            loss_ppm: 0,
         }
     }
 
@@ -128,14 +131,16 @@ impl World {
         }
         self.check_size(&letter);
         let is_harsh = self.phase == Phase::Faults;
-        let (loss, twice) = (self.plan.loss_ppm, self.plan.twice_ppm);
+        let (loss, twice) = (self.plan.loss_ppm.max(self.network.loss_ppm), self.plan.twice_ppm);
         let mut happens = |ppm: u32| is_harsh && ppm > 0 && self.network.rng.random_range(0..1_000_000) < ppm;
         if happens(loss) {
             return;
         }
         // A client's request that is passed on is not repeated: nothing in it would say that it is the same.
         let repeated = letter.op.is_none() && happens(twice);
-        let mut arrival = at + self.network.delay();
+        let crawl = self.hosts[letter.from].crawl.max(self.hosts[letter.to].crawl);
+        let delay = self.network.delay();
+        let mut arrival = at + self.slowed(delay, crawl);
         if self.plan.disorder && is_harsh {
             if self.network.rng.random_range(0..16) == 0 {
                 arrival += self.network.rng.random_range(0..3 * SECOND);
@@ -314,6 +319,17 @@ impl World {
         for (asker, answerer) in [(from, to), (to, from)] {
             if let Some(connection) = *self.network.link(asker, answerer) {
                 self.notice_sometime(connection);
+            }
+        }
+    }
+
+    /// Opens the way from one node to another again. What was held up goes on its way.
+    pub(crate) fn uncut(&mut self, from: usize, to: usize) {
+        self.network.cut[from * self.plan.nodes + to] = false;
+        for (asker, answerer) in [(from, to), (to, from)] {
+            if let Some(connection) = *self.network.link(asker, answerer) {
+                let at = self.now + self.network.delay();
+                self.queue.push(at, Happening::Flush { connection });
             }
         }
     }

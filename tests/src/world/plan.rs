@@ -72,6 +72,35 @@ impl Fault {
     ];
 }
 
+/// Faults that last for a while and end of themselves, beside those of [`Fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spell {
+    /// Of all messages 30 % are lost, though connections stand.
+    Loss,
+    /// The way from one node to another opens and closes many times a second or every few seconds.
+    Flapping,
+    /// Nothing gets from some nodes to the others, but back it does.
+    Lopsided,
+    /// One node's disk and network are a hundred times slower.
+    Crawl,
+    /// A disk is full: it takes nothing more, and says so.
+    DiskFull,
+    /// A disk fails: nobody knows what of the last batch it has taken.
+    DiskFails,
+}
+
+impl Spell {
+    /// Every spell, with its name in reports and how often it comes relative to the others.
+    pub const ALL: [(Spell, &'static str, u32); 6] = [
+        (Spell::Loss, "heavy loss", 10),
+        (Spell::Flapping, "one-way flapping", 10),
+        (Spell::Lopsided, "lopsided split", 10),
+        (Spell::Crawl, "node 100 x slower", 10),
+        (Spell::DiskFull, "disk full", 6),
+        (Spell::DiskFails, "disk fails", 6),
+    ];
+}
+
 /// What a client does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -165,12 +194,38 @@ pub struct Plan {
     pub pull_bytes: u32,
     /// How long until a broken network is noticed, at most; and of a hundred times, how often never.
     pub notice: (u64, u32),
+    /// Of sixteen operations, so many let stand-ins count; the others are strict.
+    pub sloppy: u32,
+    /// The mean time between spells; 0: none.
+    pub spell_every: u64,
+    /// Weights of [`Spell::ALL`].
+    pub spells: Vec<u32>,
+    /// What an event costs a turn beside the commit, and each KiB that comes in or goes out: a node's capacity. 0: none.
+    pub cost: (u64, u64),
 }
 
 impl Plan {
     /// The plan of a seed.
     pub fn of_seed(seed: u64) -> Plan {
+        let mut plan = Plan::plain_of_seed(seed);
+        plan.draw_more(&mut super::stream(seed, 7));
+        plan
+    }
+
+    /// The plan of a seed as it was before there were spells and stand-ins. What is drawn since comes from a stream of its
+    /// own, so that the seeds that once failed still mean the same runs.
+    pub fn plain_of_seed(seed: u64) -> Plan {
         Plan::draw(&mut super::stream(seed, 1))
+    }
+
+    /// What came later. Further draws go to the end, and change no seed's earlier ones.
+    fn draw_more(&mut self, rng: &mut Pcg64) {
+        if rng.random_bool(0.4) {
+            self.nodes = one_of(rng, &[4, 5, 5, 6, 7]);
+        }
+        self.sloppy = one_of(rng, &[0, 8, 8, 14, 16]);
+        self.spell_every = one_of(rng, &[0, 0, 500, 2_000, 5_000]) * MS;
+        self.spells = Spell::ALL.iter().map(|(_, _, weight)| weight * one_of(rng, &[0, 1, 3, 9])).collect();
     }
 
     fn draw(rng: &mut Pcg64) -> Plan {
@@ -215,6 +270,10 @@ impl Plan {
             wire: rng.random_bool(0.15),
             pull_bytes: one_of(rng, &[0, 0, 1, 100, 3000]),
             notice: one_of(rng, &[(SECOND, 0), (5 * SECOND, 30), (20 * SECOND, 50), (SECOND, 100)]),
+            sloppy: 0,
+            spell_every: 0,
+            spells: vec![0; Spell::ALL.len()],
+            cost: (0, 0),
         }
     }
 
@@ -247,6 +306,10 @@ impl Plan {
             wire: true,
             pull_bytes: 0,
             notice: (SECOND, 0),
+            sloppy: 0,
+            spell_every: 0,
+            spells: vec![0; Spell::ALL.len()],
+            cost: (0, 0),
         }
     }
 }

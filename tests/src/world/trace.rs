@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use dynode::protocol::Observation;
-use dynode_client::wire::{AnswerKind, Message};
+use dynode_client::wire::{Acks, AnswerKind, Message};
 use dynode_ring::NodeId;
 use dynode_storage::codec::{self, Part};
 use dynode_storage::{Actor, Clock, Dot, Object, ObjectKey};
@@ -221,15 +221,15 @@ impl Trace {
             Message::Behind(m) => {
                 format!("{name} p{} {} from {}", m.partition, Trace::key(&m.key), self.node(NodeId(m.source)))
             }
-            Message::Put(m) => format!("{name} {} w={}", ObjectKey::new(&m.bucket, &m.key), m.w),
-            Message::Delete(m) => format!("{name} {} w={}", ObjectKey::new(&m.bucket, &m.key), m.w),
-            Message::Get(m) => format!("{name} {} r={}", ObjectKey::new(&m.bucket, &m.key), m.r),
-            Message::PutDone(m) => format!("{name} by {} owners", m.acks.owners),
+            Message::Put(m) => format!("{name} {} w={}{}", ObjectKey::new(&m.bucket, &m.key), m.w, strict(m.strict)),
+            Message::Delete(m) => format!("{name} {} w={}{}", ObjectKey::new(&m.bucket, &m.key), m.w, strict(m.strict)),
+            Message::Get(m) => format!("{name} {} r={}{}", ObjectKey::new(&m.bucket, &m.key), m.r, strict(m.strict)),
+            Message::PutDone(m) => format!("{name} by {}", acks(m.acks)),
             Message::Found(m) => {
                 let mut rest = body.clone();
                 let values: Vec<String> =
                     m.lengths.iter().map(|len| value_text(&rest.split_to((*len as usize).min(rest.len())))).collect();
-                format!("{name} [{}] from {} owners", values.join(", "), m.acks.owners)
+                format!("{name} [{}] from {}", values.join(", "), acks(m.acks))
             }
             Message::Failure(m) => format!("{name} {}: {}", m.code.as_str(), m.detail),
             Message::Keys(m) => format!("{name} {}", m.keys.len()),
@@ -244,4 +244,16 @@ fn value_text(value: &Bytes) -> String {
         Some(op) => format!("#{op}"),
         None => value.escape_ascii().to_string(),
     }
+}
+
+/// Who took part.
+fn acks(acks: Acks) -> String {
+    match acks.stand_ins {
+        0 => format!("{} owners", acks.owners),
+        stand_ins => format!("{} owners, {stand_ins} stand-ins", acks.owners),
+    }
+}
+
+fn strict(strict: bool) -> &'static str {
+    if strict { " strict" } else { "" }
 }

@@ -3,12 +3,12 @@
 use dynode::protocol::{Durability, Effect, Effects, Event, Node};
 use dynode_client::wire::{Causality, Message};
 use dynode_ring::PartitionId;
-use dynode_storage::memory::MemoryEngine;
-use dynode_storage::{Dot, ObjectKey};
+use dynode_storage::{Clock, Dot, EngineError, ObjectKey};
 use rand::RngExt;
 
+use super::disk::Disk;
 use super::host::End;
-use super::journal::{OpId, writer_of};
+use super::journal::{OpId, Seen, writer_of};
 use super::network::Asked;
 use super::{CLIENTS, Happening, Phase, Violation, World};
 /// A batch of effects, each with the client's operation that it belongs to.
@@ -60,11 +60,13 @@ impl World {
                 break;
             }
             let mut out = Effects::new();
-            self.before(&mut node, &event, op);
-            let counters = self.own_dot(&mut node, &event);
-            let place = write_place(&event);
-            node.handle(local, event, &mut out).map_err(Violation::storage)?;
-            self.after(&mut node, place, counters, op, &mut staged)?;
+            let before = self.before(&mut node, &event, op)?;
+            let handled = node.handle(local, event, &mut out);
+            self.check_leaving(at, &mut node, &before.foreign)?;
+            self.after(&mut node, before, op, &mut staged)?;
+            if let Err(why) = handled {
+                return self.turn_fails(at, node, &why, &staged);
+            }
             effects.extend(out.drain().map(|e| (e, op)));
         }
         self.stats.turns += 1;
@@ -72,6 +74,7 @@ impl World {
             (least, most) if self.plan.durability == Durability::Group => self.host_rng.random_range(least..=most),
             _ => self.host_rng.random_range(1..20),
         };
+        let took = self.slowed(took, self.hosts[at].crawl);
         if sends_first {
             self.hosts[at].node = Some(node);
             self.perform(at, std::mem::take(&mut effects), now)?;
@@ -79,8 +82,11 @@ impl World {
             node = back;
         }
         let cut_short = crash.filter(|(when, _)| *when < usize::MAX - 1);
-        if cut_short.is_none() {
-            node.end_turn().map_err(Violation::storage)?;
+        if cut_short.is_none()
+            && let Err(why) = node.end_turn()
+            && !self.unfenced
+        {
+            return self.turn_fails(at, node, &why, &staged);
         }
         self.hosts[at].node = Some(node);
         if let Some((_, end)) = cut_short {
@@ -120,46 +126,52 @@ impl World {
         }
     }
 
-    /// Before a write over whatever the coordinator has: what is that?
-    fn before(&mut self, node: &mut Node<MemoryEngine>, event: &Event, op: Option<OpId>) {
-        let (Some(op), Event::Request { message, .. }) = (op, event) else { return };
-        let (bucket, key) = match message {
-            Message::Put(m) if m.causality == Causality::Current => (&m.bucket, &m.key),
-            Message::Delete(m) if m.causality == Causality::Current => (&m.bucket, &m.key),
-            _ => return,
-        };
-        let partition = self.layout.partition_of(bucket, key);
-        if !self.layout.owns(node.id(), partition) || !matches!(node.store().find(partition), Ok(Some(_))) {
-            return;
-        }
-        if let Ok(object) = node.store().read(partition, &ObjectKey::new(bucket, key)) {
-            let values: Vec<OpId> =
-                object.values.iter().filter_map(|s| s.value.bytes()).filter_map(|v| writer_of(v)).collect();
-            let seen = self.journal.seen_by(&values);
-            self.journal.observes(op, seen);
-        }
+    /// A turn ends with an error of the disk: nothing of it is said.
+    fn turn_fails(
+        &mut self,
+        at: usize,
+        node: Box<Node<Disk>>,
+        why: &EngineError,
+        staged: &[OpId],
+    ) -> Result<(), Violation> {
+        self.hosts[at].node = Some(node);
+        self.fence(at, why)?;
+        self.settle_staged(at, staged);
+        Ok(())
     }
 
-    /// The last dot that the node's copy has given out, where the event is a write that it may coordinate.
-    fn own_dot(&self, node: &mut Node<MemoryEngine>, event: &Event) -> Option<Dot> {
-        let partition = self.layout.partition_of(write_place(event)?.bucket(), write_place(event)?.key());
-        last_dot(node, partition)
+    /// What has to be known of a node before it takes an event.
+    fn before(&self, node: &mut Node<Disk>, event: &Event, op: Option<OpId>) -> Result<Before, Violation> {
+        let mut before = Before { foreign: self.foreign_clocks(node)?, ..Before::default() };
+        let (Some(_), Some((place, causality))) = (op, write_place(event)) else { return Ok(before) };
+        let partition = self.layout.partition_of(place.bucket(), place.key());
+        before.dot = last_dot(node, partition);
+        if *causality == Causality::Current
+            && matches!(node.store().find(partition), Ok(Some(_)))
+            && let Ok(object) = node.store().read(partition, &place)
+        {
+            let values: Vec<OpId> =
+                object.values.iter().filter_map(|s| s.value.bytes()).filter_map(|v| writer_of(v)).collect();
+            before.seen = Some(self.journal.seen_by(&values));
+        }
+        before.place = Some(place);
+        Ok(before)
     }
 
     /// After a write: has it got a dot?
     fn after(
         &mut self,
-        node: &mut Node<MemoryEngine>,
-        place: Option<ObjectKey>,
-        before: Option<Dot>,
+        node: &mut Node<Disk>,
+        before: Before,
         op: Option<OpId>,
         staged: &mut Vec<OpId>,
     ) -> Result<(), Violation> {
-        let (Some(place), Some(op)) = (place, op) else { return Ok(()) };
+        let (Some(place), Some(op)) = (before.place, op) else { return Ok(()) };
         let partition = self.layout.partition_of(place.bucket(), place.key());
-        let Some(dot) = last_dot(node, partition).filter(|d| d.counter > 0 && Some(*d) != before) else {
+        let Some(dot) = last_dot(node, partition).filter(|d| d.counter > 0 && Some(*d) != before.dot) else {
             return Ok(());
         };
+        before.seen.into_iter().for_each(|seen| self.journal.observes(op, seen));
         staged.push(op);
         self.trace.line(self.now, |t| format!("   #{op} is {} {}", place, t.dot(dot)));
         self.check_new_dot(op, dot)?;
@@ -205,16 +217,29 @@ impl World {
     }
 }
 
-/// The key of a write's request.
-fn write_place(event: &Event) -> Option<ObjectKey> {
+/// What is known of a node before it takes an event.
+#[derive(Default)]
+struct Before {
+    /// The clocks of its copies of partitions that it does not own.
+    foreign: Vec<(PartitionId, Clock)>,
+    /// Where the event is a write that it may coordinate: the key,
+    place: Option<ObjectKey>,
+    /// the last dot that its copy has given out,
+    dot: Option<Dot>,
+    /// and, for a write over whatever it has, what that is.
+    seen: Option<Seen>,
+}
+
+/// The key of a write's request, and what it replaces.
+fn write_place(event: &Event) -> Option<(ObjectKey, &Causality)> {
     match event {
-        Event::Request { message: Message::Put(m), .. } => Some(ObjectKey::new(&m.bucket, &m.key)),
-        Event::Request { message: Message::Delete(m), .. } => Some(ObjectKey::new(&m.bucket, &m.key)),
+        Event::Request { message: Message::Put(m), .. } => Some((ObjectKey::new(&m.bucket, &m.key), &m.causality)),
+        Event::Request { message: Message::Delete(m), .. } => Some((ObjectKey::new(&m.bucket, &m.key), &m.causality)),
         _ => None,
     }
 }
 
-fn last_dot(node: &mut Node<MemoryEngine>, partition: PartitionId) -> Option<Dot> {
+fn last_dot(node: &mut Node<Disk>, partition: PartitionId) -> Option<Dot> {
     let copy = node.store().find(partition).ok().flatten()?;
     let actor = copy.actor();
     Some(Dot { actor, counter: copy.clock().greatest(actor) })
