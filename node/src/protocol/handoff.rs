@@ -2,7 +2,9 @@
 //!
 //! A stand-in's copy is a copy like any other. While it is here, rounds of digests go to the partition's owners
 //! (`sync`); an owner that lacks something is told to pull it; and the copy leaves when every owner has said, under this
-//! very layout, that its synced clock contains all of it. Nothing else makes it leave: not time, and not its size.
+//! very layout, that its synced clock contains all of it. Nothing else makes it leave: not time, and not its size. A word
+//! is taken anew in every round, and counts no longer than the connection on which it came: an owner that lost its disk
+//! since must not be believed.
 //!
 //! Its size is bounded all the same: over its budget a stand-in declines what the write's quorum does not need
 //! (Dynamo, section 4.6, and Cassandra's hint windows leave open what happens then; here no write is refused for it).
@@ -80,17 +82,15 @@ impl<E: Engine> Node<E> {
         !required && !self.owns(partition) && self.hints.bytes() >= self.config.hint_bytes_max
     }
 
-    /// The partitions whose copies here are to be compared with `owner`'s: those of which it has not said yet that it
-    /// contains all of them.
-    pub(super) fn to_hand_off(&mut self, owner: NodeId) -> Result<Vec<PartitionId>, EngineError> {
-        let held: Vec<PartitionId> = self.hints.partitions().filter(|p| self.config.layout.owns(owner, *p)).collect();
-        let mut open = Vec::new();
-        for partition in held {
-            if !self.has_handed_to(partition, owner)? {
-                open.push(partition);
-            }
-        }
-        Ok(open)
+    /// The partitions whose copies here are to be compared with `owner`'s.
+    pub(super) fn to_hand_off(&self, owner: NodeId) -> Vec<PartitionId> {
+        self.hints.partitions().filter(|p| self.config.layout.owns(owner, *p)).collect()
+    }
+
+    /// The connection to a peer is gone: what it said of the partitions that are held here counts no more.
+    pub(super) fn forget_words_of(&mut self, peer: NodeId) {
+        let hints = &self.hints;
+        self.sync.heard.retain(|(partition, owner), _| *owner != peer || !hints.holds(*partition));
     }
 
     /// Has this owner said that its synced clock contains the copy held here?

@@ -199,6 +199,7 @@ impl<E: Engine> Node<E> {
             }
             Event::Down(node) => {
                 self.up.remove(&node);
+                self.forget_words_of(node);
                 let waiting: Vec<u64> =
                     self.operations.iter().filter(|(_, op)| op.operation.waits_for(node)).map(|(id, _)| *id).collect();
                 waiting.into_iter().try_for_each(|id| self.heard(now, id, Heard::Lost(node), out))

@@ -102,7 +102,7 @@ impl<E: Engine> Node<E> {
         let epoch = layout.epoch();
         let mut partitions: Vec<PartitionId> =
             layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
-        partitions.extend(self.to_hand_off(peer)?);
+        partitions.extend(self.to_hand_off(peer));
         for chunk in partitions.chunks(limits::DIGESTS_MAX) {
             let (mut told, mut digests) = (Vec::new(), Vec::new());
             for partition in chunk {

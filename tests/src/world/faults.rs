@@ -6,7 +6,7 @@ use dynode_storage::{Clock, Dot};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::host::End;
+use super::host::{End, Host};
 use super::journal::OpId;
 use super::plan::{Fault, MS, SECOND, around, weighted};
 use super::{Happening, Outcome, Phase, Violation, World};
@@ -143,11 +143,27 @@ impl World {
     /// Is every promised write that this machine has synced on another disk too, or kept by the machine in spite of all?
     pub(crate) fn is_spare(&mut self, at: usize, kept: &[Clock]) -> bool {
         let durable = self.note_promises();
+        let owner = |host: &Host, place: usize| self.layout.owns(host.id, PartitionId(place as u16));
+        let owns: Vec<Vec<bool>> =
+            self.hosts.iter().map(|host| (0..durable[0].len()).map(|place| owner(host, place)).collect()).collect();
+        // What every owner has had may leave those that hold it for them at any moment.
+        let had: Vec<Vec<Clock>> = self
+            .hosts
+            .iter_mut()
+            .map(|host| (0..durable[0].len()).map(|place| host.ever_synced(PartitionId(place as u16))).collect())
+            .collect();
+        let may_leave = |host: usize, place: usize, dot| {
+            !owns[host][place] && (0..had.len()).all(|owner| !owns[owner][place] || had[owner][place].has(dot))
+        };
         self.journal.writes().filter(|(op, _)| !op.taken).all(|(op, dot)| {
             let place = usize::from(self.journal.keys[op.key].partition(self.layout.partitions()).0);
             // A write on its way to being acknowledged is not taken either: the client may hear of it yet.
             let is_dear = op.promised || op.outcome == Outcome::Pending;
-            let elsewhere = || durable.iter().enumerate().any(|(host, clocks)| host != at && clocks[place].has(dot));
+            let elsewhere = || {
+                let mut others =
+                    durable.iter().enumerate().filter(|(host, clocks)| *host != at && clocks[place].has(dot));
+                others.any(|(host, _)| !may_leave(host, place, dot))
+            };
             let is_kept = || kept.get(place).is_some_and(|clock| clock.has(dot));
             !is_dear || !durable[at][place].has(dot) || elsewhere() || is_kept()
         })
