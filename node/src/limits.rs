@@ -32,6 +32,21 @@ pub const WRITE_HEDGE_AFTER: Micros = Micros::millis(500);
 /// it: an outage must not fill the disks of those that help.
 pub const HINT_BYTES_MAX: u64 = 4 << 30;
 
+/// A peer that was asked something and has answered nothing at all for so long is asked nothing more: its breaker opens.
+/// Above the longest sync of a busy disk, below what a client waits.
+pub const SILENCE_MAX: Micros = Micros::millis(1000);
+
+/// As many answers in a row that say "unavailable" open a peer's breaker too.
+pub const REFUSALS_MAX: u32 = 5;
+
+/// How long a breaker stays open before its first probe; doubles, with jitter, up to the second.
+pub const BREAKER_FIRST: Micros = Micros::millis(500);
+/// The longest that a breaker stays open: as long as a peer that is back may go unnoticed, unless it speaks first.
+pub const BREAKER_MOST: Micros = Micros::secs(8);
+
+/// A node that has not had a turn for so long stood still itself (suspended, or its disk hung).
+pub const STOOD_STILL: Micros = Micros::millis(500);
+
 /// Owners exchange hashes of their clocks this often. "About once a second" keeps copies whole within seconds at 16 bytes
 /// a partition, peer and second.
 pub const SYNC_EVERY: Micros = Micros::secs(1);
@@ -47,6 +62,16 @@ pub const PULLS_MAX: usize = 16;
 
 /// The values in one part of an answer: a turn that takes one in stays in the low milliseconds.
 pub const ANSWER_BYTES: usize = 256 * 1024;
+
+/// The same while clients wait: their requests are answered between the parts.
+pub const ANSWER_BYTES_BUSY: usize = 64 * 1024;
+
+/// What sync takes in, in bytes a second: a gigabyte in a quarter of a minute, and about a tenth of what a loop can take in,
+/// so that clients hardly notice.
+pub const SYNC_BYTES_A_SECOND: u64 = 64 << 20;
+
+/// So much of that may be taken in at once.
+pub const SYNC_BURST: Micros = Micros::millis(100);
 
 /// The keys in one part of an answer, for the same reason.
 pub const ANSWER_KEYS: usize = 1024;

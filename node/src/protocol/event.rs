@@ -6,6 +6,8 @@ use bytes::Bytes;
 use dynode_client::wire::Message;
 use dynode_ring::{NodeId, PartitionId};
 
+use super::BreakerState;
+
 /// A moment on the node's own monotonic clock, in microseconds since an origin that only the shell knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Time(pub u64);
@@ -161,6 +163,13 @@ pub enum Observation {
         /// What is wrong.
         detail: String,
     },
+    /// A peer's circuit breaker opened, or closed again.
+    Breaker {
+        /// Whose.
+        peer: NodeId,
+        /// What it lets through now.
+        state: BreakerState,
+    },
     /// A copy that was held for owners has left: every owner contains it.
     HandedOff {
         /// Where.
@@ -212,6 +221,14 @@ impl Effects {
     /// Says something for the log.
     pub fn observe(&mut self, what: Observation) {
         self.list.push(Effect::Observe(what));
+    }
+
+    /// The peers that were asked something that wants an answer, from the `from`-th effect on.
+    pub(super) fn asked_since(&self, from: usize) -> impl Iterator<Item = NodeId> + '_ {
+        self.list[from..].iter().filter_map(|effect| match effect {
+            Effect::Send { to, request: 1.., .. } => Some(*to),
+            _ => None,
+        })
     }
 
     /// Takes them all out, in order.

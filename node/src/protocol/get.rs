@@ -75,7 +75,7 @@ impl<E: Engine> Node<E> {
         request: GetRequest,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
-        if let Err(refusal) = self.admit().and_then(|()| check_place(&request.bucket, &request.key)) {
+        if let Err(refusal) = self.admit(request.timeout_ms).and_then(|()| check_place(&request.bucket, &request.key)) {
             self.refuse(reply_to, refusal, out);
             return Ok(());
         }

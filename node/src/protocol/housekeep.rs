@@ -41,12 +41,13 @@ impl<E: Engine> Node<E> {
             return Ok(());
         }
         self.housekeeping.next = now + limits::HOUSEKEEP_EVERY;
+        self.look_at_breakers(now, out)?;
         self.sync_if_due(now)?;
         if now >= self.housekeeping.next_digests {
             let span = self.jittered(limits::SYNC_EVERY);
             self.housekeeping.next_digests = now + span;
             self.source.drop_idle(now);
-            let peers: Vec<NodeId> = self.up.iter().copied().collect();
+            let peers: Vec<NodeId> = self.up.iter().copied().filter(|peer| self.is_up(*peer)).collect();
             peers.into_iter().try_for_each(|peer| self.digest_round(now, peer, out))?;
         }
         let slice = self.next_slice();

@@ -28,6 +28,10 @@ pub struct Counters {
     pub unmet: u64,
     /// Reads that asked further owners because answers were late.
     pub hedged: u64,
+    /// Requests dropped because they had waited longer than their time while this node stood still.
+    pub expired: u64,
+    /// Times that a peer's circuit breaker opened.
+    pub breakers_opened: u64,
     /// Writes acknowledged with the help of stand-ins.
     pub sloppy: u64,
     /// Writes taken as a stand-in.
@@ -138,7 +142,10 @@ impl<E: Engine> Node<E> {
             .members()
             .iter()
             .filter(|m| m.id != self.config.node)
-            .map(|m| json!({ "name": m.name, "node": m.id.to_string(), "addr": m.addr, "up": self.up.contains(&m.id) }))
+            .map(|m| {
+                json!({ "name": m.name, "node": m.id.to_string(), "addr": m.addr, "up": self.is_up(m.id),
+                "breaker": self.breakers.state(m.id) })
+            })
             .collect();
         let owned = layout.owned_by(self.config.node).count();
         let mut indexed = 0;

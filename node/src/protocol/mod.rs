@@ -13,6 +13,7 @@
 //! | `quorum` | counting answers |
 //! | `put`, `get` | the coordinator of a write, of a read |
 //! | `whom` | owners and stand-ins: whom an operation asks |
+//! | `breaker` | peers that take requests and answer nothing |
 //! | `forward` | a request that belongs to another node |
 //! | `replica` | a copy's part in writes and reads |
 //! | `sync` | owners compare clocks and pull what they lack |
@@ -23,6 +24,7 @@
 //! | `inspect` | reports about the node itself |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod breaker;
 mod event;
 mod forward;
 mod get;
@@ -47,6 +49,7 @@ use dynode_storage::{Clock, Engine, EngineError, Store};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+pub use breaker::BreakerState;
 pub use event::{Effect, Effects, Event, Micros, Observation, Origin, ReplyTo, Time};
 pub use inspect::{Counters, Load};
 pub use quorum::{Outcome, Tally};
@@ -92,6 +95,11 @@ pub struct Node<E: Engine> {
     rng: Pcg64,
     /// The peers whose connection stands.
     up: BTreeSet<NodeId>,
+    breakers: breaker::Breakers,
+    /// When the last event was taken.
+    last_event: Time,
+    /// For how long before this turn nothing was taken: what is read now may have waited so long.
+    stood_still: Micros,
     /// The peers that were late with an answer to a read: until then others are asked first.
     slow: BTreeMap<NodeId, Time>,
     operations: BTreeMap<u64, UnderWay>,
@@ -169,6 +177,9 @@ impl<E: Engine> Node<E> {
             store,
             rng,
             up: BTreeSet::new(),
+            breakers: breaker::Breakers::default(),
+            last_event: now,
+            stood_still: Micros(0),
             slow: BTreeMap::new(),
             operations: BTreeMap::new(),
             client_operations: 0,
@@ -187,22 +198,45 @@ impl<E: Engine> Node<E> {
     /// Takes one event. An error means that the disk failed or is damaged: nothing of this turn may be said, and the node
     /// must stop.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Effects) -> Result<(), EngineError> {
+        if now > self.last_event {
+            self.stood_still = now - self.last_event;
+            self.last_event = now;
+        }
+        let before = out.len();
+        self.take(now, event, out)?;
+        for peer in out.asked_since(before) {
+            self.breakers.asked(peer, now);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, now: Time, event: Event, out: &mut Effects) -> Result<(), EngineError> {
         match event {
-            Event::Request { from, reply_to, message, body } => self.request(now, from, reply_to, message, body, out),
+            Event::Request { from, reply_to, message, body } => {
+                if let Origin::Peer(peer) = from {
+                    self.breakers.heard_of(peer, now);
+                }
+                self.request(now, from, reply_to, message, body, out)
+            }
             Event::Response { from, request, message, body } => {
+                let refusal = matches!(&message, Message::Failure(f) if f.code == ErrorCode::Unavailable);
+                if self.breakers.answered(from, refusal) {
+                    out.observe(Observation::Breaker { peer: from, state: BreakerState::Closed });
+                    self.greet(now, from, out)?;
+                }
                 self.heard(now, request, Heard::Answer(from, message, body), out)
             }
             Event::Unsent { to, request } => self.heard(now, request, Heard::Unsent(to), out),
             Event::Up(node) => {
                 self.up.insert(node);
+                self.breakers.connected(node, now);
                 self.greet(now, node, out)
             }
             Event::Down(node) => {
                 self.up.remove(&node);
+                self.breakers.disconnected(node);
                 self.forget_words_of(node);
-                let waiting: Vec<u64> =
-                    self.operations.iter().filter(|(_, op)| op.operation.waits_for(node)).map(|(id, _)| *id).collect();
-                waiting.into_iter().try_for_each(|id| self.heard(now, id, Heard::Lost(node), out))
+                self.lost(now, node, out)
             }
             Event::Tick => self.tick(now, out),
         }
@@ -340,6 +374,25 @@ impl<E: Engine> Node<E> {
         self.alarms.insert((alarm, id));
     }
 
+    /// Nobody waits for this peer any longer.
+    fn lost(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
+        let waiting: Vec<u64> =
+            self.operations.iter().filter(|(_, op)| op.operation.waits_for(peer)).map(|(id, _)| *id).collect();
+        waiting.into_iter().try_for_each(|id| self.heard(now, id, Heard::Lost(peer), out))
+    }
+
+    /// Opens the breakers of peers that are silent, and probes those that have been open for long enough.
+    pub(super) fn look_at_breakers(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
+        let due = self.breakers.look(now, self.stood_still >= limits::STOOD_STILL, &mut self.rng);
+        for peer in due.opened {
+            self.counters.breakers_opened += 1;
+            out.observe(Observation::Breaker { peer, state: BreakerState::Open });
+            self.lost(now, peer, out)?;
+        }
+        due.probes.into_iter().for_each(|peer| self.empty_round(now, peer, out));
+        Ok(())
+    }
+
     fn tick(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
         while let Some((_, id)) = self.alarms.first().copied().filter(|(at, _)| *at <= now) {
             self.heard(now, id, Heard::Alarm, out)?;
@@ -353,7 +406,7 @@ impl<E: Engine> Node<E> {
     }
 
     fn is_up(&self, node: NodeId) -> bool {
-        node == self.config.node || self.up.contains(&node)
+        node == self.config.node || (self.up.contains(&node) && self.breakers.is_closed(node))
     }
 
     fn owns(&self, partition: PartitionId) -> bool {
@@ -418,8 +471,16 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
-    /// Refuses what a node that stops, or has too much under way, does not take on.
-    fn admit(&self) -> Result<(), Failure> {
+    /// Refuses what a node that stops, or has too much under way, does not take on, and what is past its time.
+    fn admit(&mut self, timeout_ms: u32) -> Result<(), Failure> {
+        if self.stood_still >= timeout(timeout_ms) {
+            self.counters.expired += 1;
+            let detail = format!(
+                "this node stood still for {} ms: whoever asked has most likely given up; nothing was changed",
+                self.stood_still.0 / 1000
+            );
+            return Err(failure(ErrorCode::Unavailable, detail));
+        }
         if self.draining {
             return Err(failure(ErrorCode::Unavailable, "this node is stopping: ask another"));
         }

@@ -130,7 +130,7 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let (bucket, key) = write.place();
-        if let Err(refusal) = self.admit().and_then(|()| write.check()) {
+        if let Err(refusal) = self.admit(write.terms().timeout_ms).and_then(|()| write.check()) {
             self.refuse(reply_to, refusal, out);
             return Ok(());
         }

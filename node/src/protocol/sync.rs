@@ -13,7 +13,7 @@ use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{Part, decode_clock, decode_parts, encode_clock};
 use dynode_storage::{Clock, Engine, EngineError};
 
-use super::{Effects, Heard, Node, Observation, Operation, ReplyTo, Then, Time};
+use super::{Effects, Heard, Micros, Node, Observation, Operation, ReplyTo, Then, Time};
 use crate::limits;
 
 /// What a node knows of other owners' copies.
@@ -33,6 +33,8 @@ pub(super) struct SyncState {
     pub(super) repairs: usize,
     /// Digest rounds answered so far.
     rounds: u64,
+    /// What came so far is within the bytes that sync may move until then.
+    paid_until: Time,
 }
 
 /// A round of digests that waits for its answer.
@@ -52,9 +54,17 @@ pub(super) struct Pull {
     scan: Option<ScanAt>,
     /// The clock that this copy has asked with.
     asked: Clock,
+    /// It waits for its turn to ask, not for an answer.
+    rests: bool,
 }
 
 impl SyncState {
+    /// So many bytes came: sync moves no more than its share, however many pulls there are.
+    fn pay(&mut self, now: Time, bytes: usize) {
+        let span = Micros(bytes as u64 * 1_000_000 / limits::SYNC_BYTES_A_SECOND);
+        self.paid_until = self.paid_until.max(now) + span;
+    }
+
     /// A partition is to be pulled from a peer, as soon as there is room.
     pub(super) fn want(&mut self, partition: PartitionId, source: NodeId) {
         if !self.pulling.contains_key(&partition) {
@@ -94,6 +104,13 @@ impl<E: Engine> Node<E> {
     /// A peer has come (back): compare clocks now, not in a second.
     pub(super) fn greet(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
         self.digest_round(now, peer, out)
+    }
+
+    /// Asks a peer for nothing but a sign of life.
+    pub(super) fn empty_round(&mut self, now: Time, peer: NodeId, out: &mut Effects) {
+        let id = self.new_id();
+        out.send(peer, id, Digests { epoch: self.config.layout.epoch(), digests: Vec::new() }, Bytes::new());
+        self.begin(id, Operation::Digests(DigestRound { peer, told: Vec::new() }), now + limits::DIGEST_TIMEOUT);
     }
 
     /// Tells a peer the hashes of this node's synced clocks.
@@ -255,12 +272,15 @@ impl<E: Engine> Node<E> {
         let life = self.store.copy(partition)?.actor().life;
         self.sync.pulling.insert(partition, source);
         self.counters.pulls += 1;
-        self.ask(now, Pull { source, partition, life, scan, asked: Clock::new() }, out)
+        self.ask(now, Pull { source, partition, life, scan, asked: Clock::new(), rests: false }, out)
     }
 
     /// Asks for the next part of an answer, under an id of its own: a part that comes twice, or late, answers nothing.
     fn ask(&mut self, now: Time, mut pull: Pull, out: &mut Effects) -> Result<(), EngineError> {
         pull.asked = self.store.copy(pull.partition)?.clock().clone();
+        pull.rests = false;
+        // A large part makes clients wait for as long as it takes to take it in.
+        let budget = if self.client_operations > 0 { limits::ANSWER_BYTES_BUSY } else { limits::ANSWER_BYTES };
         let id = self.new_id();
         let clock = encode_clock(&pull.asked);
         let message = PullRequest {
@@ -268,7 +288,7 @@ impl<E: Engine> Node<E> {
             partition: pull.partition.0,
             only: Bytes::new(),
             scan: pull.scan.clone(),
-            budget: limits::ANSWER_BYTES as u32,
+            budget: budget as u32,
         };
         out.send(pull.source, id, message, clock.into());
         self.begin(id, Operation::Pull(pull), now + limits::PULL_TIMEOUT);
@@ -283,12 +303,15 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<Then, EngineError> {
         let goes_on = match heard {
+            Heard::Alarm if pull.rests => true,
+            Heard::Answer(..) if pull.rests => return Ok(Then::Wait(None)), // it came twice
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if from != pull.source => {
                 return Ok(Then::Wait(None));
             }
             Heard::Answer(_, Message::Answer(m), body)
                 if self.store.copy(pull.partition)?.actor().life == pull.life =>
             {
+                self.sync.pay(now, body.len());
                 self.counters.sync_bytes_in += body.len() as u64;
                 match decode_parts(body) {
                     Ok(parts) => self.take_answer(pull, m.kind, parts, out)?,
@@ -300,6 +323,11 @@ impl<E: Engine> Node<E> {
             }
             _ => false,
         };
+        let rest_until = Time(self.sync.paid_until.0.saturating_sub(limits::SYNC_BURST.0));
+        if goes_on && now < rest_until {
+            pull.rests = true;
+            return Ok(Then::Wait(Some(rest_until)));
+        }
         if goes_on {
             self.ask(now, pull.clone(), out)?;
             return Ok(Then::Done);

@@ -26,7 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use self::connection::{Connection, Over, Role};
 use self::peers::{Called, Link, Peer};
-use crate::protocol::{Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time, failure};
+use crate::protocol::{BreakerState, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time, failure};
 
 /// What the shell needs beside the node.
 pub struct Setup {
@@ -407,6 +407,8 @@ fn observe(what: &Observation) {
         Observation::NewLife { partition } => warn!(%partition, "peers know more of this copy: it begins a new life"),
         Observation::OtherLayout { peer, theirs } => warn!(%peer, theirs, "a peer goes by another layout"),
         Observation::Unreadable { peer, detail } => warn!(%peer, "a peer's message cannot be read: {detail}"),
+        Observation::Breaker { peer, state: BreakerState::Closed } => info!(%peer, "answers again"),
+        Observation::Breaker { peer, state } => warn!(%peer, ?state, "does not answer: nothing more is asked of it"),
         Observation::HandedOff { partition } => debug!(%partition, "handed off: every owner contains it"),
         Observation::ScanBegan { partition, source } => info!(%partition, %source, "scan began"),
         Observation::ScanEnded { partition, source } => info!(%partition, %source, "scan ended"),

@@ -79,7 +79,10 @@ impl World {
             Observation::OtherLayout { .. } => {
                 Err(Violation::new("8 no false word", format!("n{at} sees another layout where there is one")))
             }
-            Observation::HandedOff { .. } | Observation::ScanBegan { .. } | Observation::ScanEnded { .. } => Ok(()),
+            Observation::Breaker { .. }
+            | Observation::HandedOff { .. }
+            | Observation::ScanBegan { .. }
+            | Observation::ScanEnded { .. } => Ok(()),
         }
     }
 
