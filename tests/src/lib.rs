@@ -10,11 +10,13 @@
 //! | [`world`] | machines, network, clients, faults, and the queue of what happens |
 //! | [`check`] | one file an invariant |
 //! | [`runner`] | many seeds on many threads |
+//! | [`scene`] | scenarios by hand: a world that a test drives step by step |
 //! | [`script`] | readable scenarios: commands and message trace in one text |
 //!
 //! What is absent: no real clock, no real network, no thread inside a run, no hash map.
 
 pub mod check;
 pub mod runner;
+pub mod scene;
 pub mod script;
 pub mod world;

@@ -22,11 +22,13 @@ impl World {
             + limits::PULLS_MAX
             + limits::REPAIRS_MAX
             + rounds;
-        let others = usize::from(self.plan.replicas).min(self.plan.nodes) - 1;
-        let entries_max = self.layout.partitions() as usize * (2 * others + 3);
+        // Of each partition: the other owners' clocks, or for a stand-in all owners'; what is lacked; what is pulled.
+        let owners = usize::from(self.plan.replicas).min(self.plan.nodes);
+        let entries_max = self.layout.partitions() as usize * (2 * owners + 3);
         for (at, host) in self.hosts.iter().enumerate() {
             let Some(node) = &host.node else { continue };
             let load = node.load();
+            let foreign_max = self.layout.partition_ids().filter(|p| !self.layout.owns(host.id, *p)).count();
             let too_much = [
                 ("operations", load.operations, operations_max),
                 ("alarms", load.alarms, load.operations),
@@ -34,6 +36,8 @@ impl World {
                 ("pulls", load.pulling, limits::PULLS_MAX),
                 ("repairs", load.repairs, limits::REPAIRS_MAX),
                 ("entries of sync", load.sync_entries, entries_max),
+                ("copies held for others", load.hints, foreign_max),
+                ("bytes held for nobody", if load.hints == 0 { load.hint_bytes as usize } else { 0 }, 0),
             ];
             if let Some((what, found, most)) = too_much.iter().find(|(_, found, most)| found > most) {
                 return Err(Violation::new(NAME, format!("n{at} has {found} {what}; {most} are the most")));

@@ -39,7 +39,6 @@ impl World {
                 continue;
             }
             self.trace.line(self.now, |t| format!("n{at} lets go of its copy of p{partition}: {}", t.clock(&left)));
-            *self.stats.counters.entry("copies that left").or_default() += 1;
             for owner in self.layout.owners(*partition).to_vec() {
                 let Some(host) = self.hosts.iter().position(|h| h.id == owner) else { continue };
                 let lacks = left.minus(&self.hosts[host].ever_synced(*partition));

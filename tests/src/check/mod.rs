@@ -91,6 +91,10 @@ impl World {
         let counts = [
             ("forwarded", c.forwarded),
             ("hedged reads", c.hedged),
+            ("sloppy writes", c.sloppy),
+            ("hints taken", c.hinted),
+            ("hints declined", c.hints_declined),
+            ("copies handed off", c.handed_off),
             ("read repairs", c.repairs),
             ("pulls", c.pulls),
             ("scans", c.scans),

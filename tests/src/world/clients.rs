@@ -110,6 +110,7 @@ impl World {
             Some(known) => Causality::Seen(known.context),
             None => Causality::Blind,
         };
+        let causality = self.says_instead.clone().unwrap_or(causality);
         let (bucket, key) = (Bytes::copy_from_slice(place.bucket()), Bytes::copy_from_slice(place.key()));
         let Terms { quorum: r, strict, timeout_ms } = terms;
         let w = r;
@@ -193,6 +194,7 @@ impl World {
                 self.check_found(id, &writers, &m.context)?;
                 let seen = self.journal.seen_by(&writers);
                 self.clients[client].learns(key, m.context, seen);
+                self.journal.op_mut(id).found = writers;
                 Outcome::Done
             }
             Message::PutDone(m) => {
@@ -202,7 +204,10 @@ impl World {
                 self.clients[client].learns(key, m.context, seen);
                 Outcome::Done
             }
-            Message::Failure(m) => self.failed(id, &m)?,
+            Message::Failure(m) => {
+                self.journal.op_mut(id).short = (m.needed, m.received);
+                self.failed(id, &m)?
+            }
             Message::Keys(m) => {
                 self.check_keys(id, &m)?;
                 Outcome::Done

@@ -94,6 +94,7 @@ impl Engine for Disk {
     fn size(&self, space: Space) -> u64 {
         self.memory.size(space)
     }
+
     fn size_between(&self, space: Space, from: &[u8], to: &[u8]) -> u64 {
         self.memory.size_between(space, from, to)
     }

@@ -1,12 +1,15 @@
 //! A machine: a process of dynode when it runs, its disk when it does not, its clocks; how it starts and how it ends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use dynode::protocol::{Config, Durability, Event, Node, Time};
+use dynode_client::wire::Causality;
 use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::engine::Step;
 use dynode_storage::memory::MemoryEngine;
 use dynode_storage::store::Past;
-use dynode_storage::{Clock, EngineError, Store};
+use dynode_storage::{Clock, Engine, EngineError, ObjectKey, Space, Store};
 use rand::{Rng, RngExt};
 
 use super::disk::{Disk, Hand};
@@ -32,6 +35,8 @@ pub(crate) struct Host {
     /// Writes that others have seen may be missing on the disk.
     may_lack: bool,
     pub(super) inbox: VecDeque<(Event, Option<OpId>)>,
+    /// Clients' writes that the process has passed on, by the number under which it did: it may take one itself after all.
+    pub(super) passed_on: BTreeMap<u64, (OpId, ObjectKey, Causality)>,
     /// When the next turn is due.
     pub(super) turn_at: u64,
     pub(crate) busy_until: u64,
@@ -76,6 +81,7 @@ impl Host {
             process: 0,
             may_lack: false,
             inbox: VecDeque::new(),
+            passed_on: BTreeMap::new(),
             turn_at: u64::MAX,
             busy_until: 0,
             paused_until: 0,
@@ -196,6 +202,7 @@ impl World {
         }
         host.disk = Some(disk);
         host.inbox.clear();
+        host.passed_on.clear();
         host.paused_until = 0;
         self.count(&counters);
         self.reread_disk(at)?;
@@ -245,6 +252,25 @@ impl World {
         Ok(())
     }
 
+    /// What a machine's disk holds of one partition is lost, and nothing else of it.
+    pub(crate) fn lose_partition(&mut self, at: usize, partition: PartitionId) -> Result<(), Violation> {
+        self.crash(at, End::Kill)?;
+        self.trace.line(self.now, |_| format!("n{at} has lost what it had of p{partition}"));
+        let host = &mut self.hosts[at];
+        let before = host.clocks.clone();
+        host.remember(&before);
+        if let Some(disk) = &mut host.disk {
+            let (from, to) = (partition.0.to_be_bytes(), (partition.0 + 1).to_be_bytes());
+            let range = |space| Step::DeleteRange(space, Bytes::copy_from_slice(&from), Bytes::copy_from_slice(&to));
+            let steps = [range(Space::Objects), range(Space::Index), range(Space::Clocks)];
+            disk.write(&steps, true).map_err(Violation::storage)?;
+        }
+        self.disks_lost += 1;
+        self.reread_disk(at)?;
+        self.take(&before);
+        Ok(())
+    }
+
     /// Ends a process in good order.
     pub(crate) fn stop(&mut self, at: usize) -> Result<(), Violation> {
         let host = &mut self.hosts[at];
@@ -257,6 +283,7 @@ impl World {
         let counters = node.counters().clone();
         host.disk = Some(node.close().map_err(Violation::storage)?);
         host.inbox.clear();
+        host.passed_on.clear();
         host.paused_until = 0;
         self.count(&counters);
         self.reread_disk(at)?;

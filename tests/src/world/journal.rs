@@ -82,6 +82,10 @@ pub struct Op {
     pub strict: bool,
     /// Who took part, as the reply says.
     pub acks: Acks,
+    /// Of a failure: how many copies were needed, and how many have answered.
+    pub short: (u8, u8),
+    /// What a read returned: the writes whose values it saw.
+    pub found: Vec<OpId>,
     /// The writes that the writer had seen, and those that they had seen.
     pub observed: Seen,
     /// It replaces whatever the coordinator has: what that is, the world looks up.
@@ -130,6 +134,8 @@ impl Journal {
             copies: 0,
             strict: true,
             acks: Acks::default(),
+            short: (0, 0),
+            found: Vec::new(),
             observed: Seen::default(),
             over_current: false,
             began: now,

@@ -28,7 +28,7 @@ pub mod trace;
 pub mod turn;
 
 use bytes::Bytes;
-use dynode_client::wire::{Message, Quorum};
+use dynode_client::wire::{Causality, Message, Quorum};
 use dynode_ring::{Layout, Member, NodeId};
 use dynode_storage::seal::SealKey;
 use dynode_storage::{EngineError, ObjectKey};
@@ -121,6 +121,10 @@ pub struct World {
     pub sends_first: bool,
     /// Known-wrong: a node whose disk refuses a batch goes on as if nothing were amiss.
     pub unfenced: bool,
+    /// Known-wrong: whatever clients know, all their writes say this instead.
+    pub says_instead: Option<Causality>,
+    /// Known-wrong: messages between nodes of these names never arrive.
+    pub muted: Vec<&'static str>,
     pub(crate) phase: Phase,
     pub(crate) queue: Queue<Happening>,
     pub(crate) hosts: Vec<Host>,
@@ -172,6 +176,8 @@ impl World {
             stats: Stats { seeds: 1, ..Stats::default() },
             sends_first: false,
             unfenced: false,
+            says_instead: None,
+            muted: Vec::new(),
             phase: Phase::Faults,
             queue: Queue::new(),
             hosts,

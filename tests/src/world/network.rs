@@ -130,6 +130,9 @@ impl World {
             (letter.message, letter.body) = through_bytes(letter.request, &letter.message, &letter.body);
         }
         self.check_size(&letter);
+        if self.muted.contains(&letter.message.name()) {
+            return;
+        }
         let is_harsh = self.phase == Phase::Faults;
         let (loss, twice) = (self.plan.loss_ppm.max(self.network.loss_ppm), self.plan.twice_ppm);
         let mut happens = |ppm: u32| is_harsh && ppm > 0 && self.network.rng.random_range(0..1_000_000) < ppm;

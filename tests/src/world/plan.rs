@@ -226,6 +226,7 @@ impl Plan {
         self.sloppy = one_of(rng, &[0, 8, 8, 14, 16]);
         self.spell_every = one_of(rng, &[0, 0, 500, 2_000, 5_000]) * MS;
         self.spells = Spell::ALL.iter().map(|(_, _, weight)| weight * one_of(rng, &[0, 1, 3, 9])).collect();
+        self.hint_bytes_max = one_of(rng, &[0, 100, 2_000, HINT_BYTES_MAX, HINT_BYTES_MAX]);
     }
 
     fn draw(rng: &mut Pcg64) -> Plan {

@@ -60,7 +60,8 @@ impl World {
                 break;
             }
             let mut out = Effects::new();
-            let before = self.before(&mut node, &event, op)?;
+            let (op, write) = self.write_in(at, &event, op);
+            let before = self.before(&mut node, write)?;
             let handled = node.handle(local, event, &mut out);
             self.check_leaving(at, &mut node, &before.foreign)?;
             self.after(&mut node, before, op, &mut staged)?;
@@ -140,13 +141,33 @@ impl World {
         Ok(())
     }
 
+    /// The client's write that the node may take upon an event: one that is asked of it, or one that it has passed on, and
+    /// that comes back.
+    fn write_in(
+        &mut self,
+        at: usize,
+        event: &Event,
+        op: Option<OpId>,
+    ) -> (Option<OpId>, Option<(ObjectKey, Causality)>) {
+        match event {
+            Event::Request { message, .. } => (op, op.and_then(|_| write_place(message))),
+            Event::Response { request, .. } | Event::Unsent { request, .. } => {
+                match self.hosts[at].passed_on.remove(request) {
+                    Some((op, place, causality)) => (Some(op), Some((place, causality))),
+                    None => (op, None),
+                }
+            }
+            _ => (op, None),
+        }
+    }
+
     /// What has to be known of a node before it takes an event.
-    fn before(&self, node: &mut Node<Disk>, event: &Event, op: Option<OpId>) -> Result<Before, Violation> {
+    fn before(&self, node: &mut Node<Disk>, write: Option<(ObjectKey, Causality)>) -> Result<Before, Violation> {
         let mut before = Before { foreign: self.foreign_clocks(node)?, ..Before::default() };
-        let (Some(_), Some((place, causality))) = (op, write_place(event)) else { return Ok(before) };
+        let Some((place, causality)) = write else { return Ok(before) };
         let partition = self.layout.partition_of(place.bucket(), place.key());
         before.dot = last_dot(node, partition);
-        if *causality == Causality::Current
+        if causality == Causality::Current
             && matches!(node.store().find(partition), Ok(Some(_)))
             && let Ok(object) = node.store().read(partition, &place)
         {
@@ -200,7 +221,9 @@ impl World {
                     let Some(to) = self.hosts.iter().position(|h| h.id == to) else {
                         return Err(Violation::new("9 bounded", format!("n{at} sends to a stranger")));
                     };
-                    let passes_on = matches!(message, Message::Put(_) | Message::Delete(_) | Message::Get(_));
+                    let write = op.and_then(|op| write_place(&message).map(|(place, over)| (op, place, over)));
+                    let passes_on = write.is_some() || matches!(message, Message::Get(_));
+                    write.into_iter().for_each(|write| drop(self.hosts[at].passed_on.insert(request, write)));
                     self.send(when, at, to, Asked { request, message, body, op: op.filter(|_| passes_on) });
                 }
                 Effect::Reply { to, message, body } if to.connection >= CLIENTS => {
@@ -231,10 +254,10 @@ struct Before {
 }
 
 /// The key of a write's request, and what it replaces.
-fn write_place(event: &Event) -> Option<(ObjectKey, &Causality)> {
-    match event {
-        Event::Request { message: Message::Put(m), .. } => Some((ObjectKey::new(&m.bucket, &m.key), &m.causality)),
-        Event::Request { message: Message::Delete(m), .. } => Some((ObjectKey::new(&m.bucket, &m.key), &m.causality)),
+fn write_place(message: &Message) -> Option<(ObjectKey, Causality)> {
+    match message {
+        Message::Put(m) => Some((ObjectKey::new(&m.bucket, &m.key), m.causality.clone())),
+        Message::Delete(m) => Some((ObjectKey::new(&m.bucket, &m.key), m.causality.clone())),
         _ => None,
     }
 }
