@@ -36,13 +36,14 @@ pub const HINT_BYTES_MAX: u64 = 4 << 30;
 /// Above the longest sync of a busy disk, below what a client waits.
 pub const SILENCE_MAX: Micros = Micros::millis(1000);
 
-/// As many answers in a row that say "unavailable" open a peer's breaker too.
-pub const REFUSALS_MAX: u32 = 5;
+/// It takes so many requests without an answer, or so many in a row that say "unavailable": one may get lost, or meet a
+/// node that is just stopping.
+pub const REFUSALS_MAX: u32 = 3;
 
 /// How long a breaker stays open before its first probe; doubles, with jitter, up to the second.
 pub const BREAKER_FIRST: Micros = Micros::millis(500);
 /// The longest that a breaker stays open: as long as a peer that is back may go unnoticed, unless it speaks first.
-pub const BREAKER_MOST: Micros = Micros::secs(8);
+pub const BREAKER_MOST: Micros = Micros::secs(2);
 
 /// A node that has not had a turn for so long stood still itself (suspended, or its disk hung).
 pub const STOOD_STILL: Micros = Micros::millis(500);

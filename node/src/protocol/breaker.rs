@@ -1,8 +1,8 @@
 //! A circuit breaker for each peer (Nygard, *Release It!*): a peer that takes requests and answers nothing is asked
 //! nothing more, except one probe now and then.
 //!
-//! *Closed*: all is well. *Open*: requests were sent, and for [`limits::SILENCE_MAX`] not one was answered, or several
-//! in a row were refused as "unavailable": nobody waits for this peer, stand-ins take its writes. *Half-open*: a probe is
+//! *Closed*: all is well. *Open*: several requests were sent, and for [`limits::SILENCE_MAX`] not one was answered, or as
+//! many in a row were refused as "unavailable": nobody waits for this peer, stand-ins take its writes. *Half-open*: a probe is
 //! under way; its answer closes the breaker, silence opens it again for twice as long, with jitter. Only answers prove
 //! that the way there and back is open; a request *from* an open peer is a sign of life that brings the next probe forward.
 
@@ -33,6 +33,9 @@ struct Breaker {
     state: BreakerState,
     /// Something was asked at this time, and nothing was answered since.
     unanswered_since: Option<Time>,
+    /// Requests since then.
+    unanswered: u32,
+    last_asked: Time,
     /// Answers in a row that said "unavailable".
     refusals: u32,
     /// When the next probe may go out (open), or counts as lost (half-open).
@@ -61,7 +64,10 @@ impl Breakers {
     pub(super) fn connected(&mut self, peer: NodeId, now: Time) {
         let wait = limits::BREAKER_FIRST;
         let state = BreakerState::Closed;
-        self.peers.insert(peer, Breaker { state, unanswered_since: None, refusals: 0, next: now, wait });
+        self.peers.insert(
+            peer,
+            Breaker { state, unanswered_since: None, unanswered: 0, last_asked: now, refusals: 0, next: now, wait },
+        );
     }
 
     /// The connection is gone.
@@ -82,14 +88,19 @@ impl Breakers {
     /// Something that wants an answer was sent.
     pub(super) fn asked(&mut self, peer: NodeId, now: Time) {
         if let Some(breaker) = self.peers.get_mut(&peer) {
+            if now - breaker.last_asked > Micros(2 * limits::SILENCE_MAX.0) {
+                (breaker.unanswered_since, breaker.unanswered) = (None, 0); // what was lost long ago says nothing of now
+            }
+            breaker.last_asked = now;
             breaker.unanswered_since.get_or_insert(now);
+            breaker.unanswered = breaker.unanswered.saturating_add(1);
         }
     }
 
     /// A peer answered, or refused as "unavailable". True if its breaker is closed now, and was not before.
     pub(super) fn answered(&mut self, peer: NodeId, is_unavailable: bool) -> bool {
         let Some(breaker) = self.peers.get_mut(&peer) else { return false };
-        breaker.unanswered_since = None;
+        (breaker.unanswered_since, breaker.unanswered) = (None, 0);
         if is_unavailable {
             breaker.refusals = breaker.refusals.saturating_add(1);
             return false;
@@ -116,7 +127,8 @@ impl Breakers {
                 breaker.unanswered_since = breaker.unanswered_since.map(|_| now);
                 continue;
             }
-            let is_silent = breaker.unanswered_since.is_some_and(|since| now - since >= limits::SILENCE_MAX);
+            let is_silent = breaker.unanswered >= limits::REFUSALS_MAX
+                && breaker.unanswered_since.is_some_and(|since| now - since >= limits::SILENCE_MAX);
             match breaker.state {
                 BreakerState::Closed if is_silent || breaker.refusals >= limits::REFUSALS_MAX => {
                     breaker.open(now, rng);
@@ -138,7 +150,7 @@ impl Breakers {
 impl Breaker {
     fn open(&mut self, now: Time, rng: &mut Pcg64) {
         self.state = BreakerState::Open;
-        (self.unanswered_since, self.refusals) = (None, 0);
+        (self.unanswered_since, self.unanswered, self.refusals) = (None, 0, 0);
         self.next = now + Micros(rng.random_range(self.wait.0 / 2..=self.wait.0));
         self.wait = Micros((self.wait.0 * 2).min(limits::BREAKER_MOST.0));
     }
@@ -163,7 +175,9 @@ mod tests {
     fn opened() -> Breakers {
         let mut breakers = Breakers::default();
         breakers.connected(PEER, at(0));
-        breakers.asked(PEER, at(0));
+        (1..limits::REFUSALS_MAX).for_each(|_| breakers.asked(PEER, at(0)));
+        assert_eq!(look(&mut breakers, limits::SILENCE_MAX.0 / 1000), Due::default(), "too little was asked");
+        breakers.asked(PEER, at(10));
         assert_eq!(look(&mut breakers, limits::SILENCE_MAX.0 / 1000).opened, [PEER]);
         breakers
     }
@@ -229,7 +243,7 @@ mod tests {
     fn a_node_that_stood_still_blames_nobody() {
         let mut breakers = Breakers::default();
         breakers.connected(PEER, at(0));
-        breakers.asked(PEER, at(0));
+        (0..limits::REFUSALS_MAX).for_each(|_| breakers.asked(PEER, at(0)));
         assert_eq!(breakers.look(at(5000), true, &mut Pcg64::seed_from_u64(1)), Due::default());
         assert_eq!(look(&mut breakers, 5010), Due::default());
     }

@@ -405,7 +405,8 @@ impl<E: Engine> Node<E> {
         self.next_id
     }
 
-    fn is_up(&self, node: NodeId) -> bool {
+    /// Would this node ask that one now?
+    pub fn is_up(&self, node: NodeId) -> bool {
         node == self.config.node || (self.up.contains(&node) && self.breakers.is_closed(node))
     }
 

@@ -42,6 +42,12 @@ impl World {
         if let Some((from, to)) = self.missing_link() {
             return Ok(Some(Violation::new("liveness", format!("n{from} finds no connection to n{to}"))));
         }
+        let ids: Vec<_> = self.hosts.iter().map(|h| h.id).collect();
+        for (at, host) in self.hosts.iter().enumerate() {
+            if let Some(to) = host.node.as_ref().and_then(|node| ids.iter().position(|id| !node.is_up(*id))) {
+                return Ok(Some(Violation::new("liveness", format!("n{at} takes n{to} for unreachable"))));
+            }
+        }
         match self.unequal()? {
             Some(what) => Ok(Some(what)),
             None => self.leftovers(),
