@@ -36,6 +36,8 @@ struct Breaker {
     /// Requests since then.
     unanswered: u32,
     last_asked: Time,
+    /// When they became enough to judge by: the last of these is to have some time, too.
+    enough_at: Time,
     /// Answers in a row that said "unavailable".
     refusals: u32,
     /// When the next probe may go out (open), or counts as lost (half-open).
@@ -66,7 +68,16 @@ impl Breakers {
         let state = BreakerState::Closed;
         self.peers.insert(
             peer,
-            Breaker { state, unanswered_since: None, unanswered: 0, last_asked: now, refusals: 0, next: now, wait },
+            Breaker {
+                state,
+                unanswered_since: None,
+                unanswered: 0,
+                last_asked: now,
+                enough_at: now,
+                refusals: 0,
+                next: now,
+                wait,
+            },
         );
     }
 
@@ -94,6 +105,9 @@ impl Breakers {
             breaker.last_asked = now;
             breaker.unanswered_since.get_or_insert(now);
             breaker.unanswered = breaker.unanswered.saturating_add(1);
+            if breaker.unanswered == limits::REFUSALS_MAX {
+                breaker.enough_at = now;
+            }
         }
     }
 
@@ -128,6 +142,7 @@ impl Breakers {
                 continue;
             }
             let is_silent = breaker.unanswered >= limits::REFUSALS_MAX
+                && now - breaker.enough_at >= Micros(limits::SILENCE_MAX.0 / 2)
                 && breaker.unanswered_since.is_some_and(|since| now - since >= limits::SILENCE_MAX);
             match breaker.state {
                 BreakerState::Closed if is_silent || breaker.refusals >= limits::REFUSALS_MAX => {
@@ -178,6 +193,7 @@ mod tests {
         (1..limits::REFUSALS_MAX).for_each(|_| breakers.asked(PEER, at(0)));
         assert_eq!(look(&mut breakers, limits::SILENCE_MAX.0 / 1000), Due::default(), "too little was asked");
         breakers.asked(PEER, at(10));
+        assert_eq!(look(&mut breakers, 400), Due::default(), "the last had no time to be answered");
         assert_eq!(look(&mut breakers, limits::SILENCE_MAX.0 / 1000).opened, [PEER]);
         breakers
     }
