@@ -53,8 +53,9 @@ impl World {
 
     /// What a read returns.
     pub(crate) fn check_siblings(&self, read: OpId, writers: &[OpId], context: &Bytes) -> Result<(), Violation> {
-        // Each owner counts what it has itself when it takes a write: siblings that meet later may be more.
-        if writers.len() > SIBLINGS_MAX * usize::from(self.plan.replicas) {
+        // Each node counts what it has itself when it takes a write, as an owner or a stand-in: siblings that meet later
+        // may be more.
+        if writers.len() > SIBLINGS_MAX * self.plan.nodes {
             return Err(Violation::new(NAME, format!("#{read} found {} siblings", writers.len())));
         }
         if context.len() > CONTEXT_BYTES_MAX {
