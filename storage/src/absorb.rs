@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use dynode_ring::PartitionId;
+use dynode_ring::{NodeId, PartitionId};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, DotRange};
 use crate::codec::{self, Claim, Corrupt, Entry, Part};
 use crate::engine::{Engine, EngineError, Space};
 use crate::key::ObjectKey;
@@ -41,6 +41,18 @@ impl<E: Engine> Store<E> {
         Ok(Ok(done))
     }
 
+    /// Takes in the end of a delta: its source has these nodes' lives below these closed, and this copy has taken in all that
+    /// the source contained. Returns whether that is news.
+    pub fn absorb_closed(&mut self, partition: PartitionId, closed: &[(NodeId, u64)]) -> Result<bool, EngineError> {
+        self.live_beyond(partition, closed)?;
+        let copy = self.copy(partition)?;
+        let news = closed.iter().fold(false, |news, (node, life)| copy.close(*node, *life) || news);
+        if news {
+            self.touch(partition);
+        }
+        Ok(news)
+    }
+
     /// Takes in a page of a scan that speaks of all keys after `before` up to `after` (`done`: to the partition's end).
     /// A page without a claim has entries with dots, as a delta has. One with a claim lists every key of its range: what
     /// this copy has beyond them, and the source has seen, is gone. With the last page the source's clock is taken over.
@@ -60,6 +72,7 @@ impl<E: Engine> Store<E> {
             match part {
                 Part::Entry(entry) => entries.push(entry),
                 Part::Claim(c) => claim = Some(c),
+                Part::Closed(_) => {} // a page has a claim for that
             }
         }
         let Some(claim) = claim else {
@@ -97,7 +110,8 @@ impl<E: Engine> Store<E> {
         if done {
             let before = copy.clock().len();
             copy.claim(turn, &claim);
-            absorbed.dots = usize::try_from(copy.clock().len() - before).unwrap_or(usize::MAX);
+            // What was named before may be closed now.
+            absorbed.dots = usize::try_from(copy.clock().len().saturating_sub(before)).unwrap_or(usize::MAX);
         } else {
             copy.scanned(after, &claim.clock);
         }
@@ -109,8 +123,10 @@ impl<E: Engine> Store<E> {
     fn joins(&mut self, partition: PartitionId, before: &Bytes, claim: &Claim) -> Result<bool, EngineError> {
         let copy = self.copy(partition)?;
         let missing = claim.clock.missing_in(copy.clock());
-        let unindexed = missing.iter().any(|r| r.last > claim.watermark.base(r.actor));
-        let behind = before.is_empty() || missing.is_empty() || copy.scans.reach(before, &claim.clock);
+        let above = |r: &DotRange| r.last > claim.watermark.base(r.actor);
+        let unindexed = missing.iter().any(above) || !copy.clock().covers(&claim.remains);
+        let covered = copy.clock().covers(&claim.clock);
+        let behind = before.is_empty() || covered || copy.scans.reach(before, &claim.clock);
         Ok(behind && !unindexed)
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use dynode_ring::PartitionId;
+use dynode_ring::{NodeId, PartitionId};
 
 use crate::clock::{Clock, DotRange};
 use crate::codec::{self, Claim, Corrupt, Entry, Part};
@@ -48,6 +48,17 @@ pub struct Delta {
     pub entries: Vec<Entry>,
     /// The rest did not fit.
     pub more: bool,
+    /// With the last part of an answer about all keys: what this copy knows to be closed and the asker does not. Once the
+    /// asker has taken in the entries it contains all that this copy does, and may say the same.
+    pub closed: Vec<(NodeId, u64)>,
+}
+
+impl Delta {
+    /// As it travels.
+    pub fn into_parts(self) -> Vec<Part> {
+        let closed = Some(self.closed).filter(|c| !c.is_empty()).map(Part::Closed);
+        self.entries.into_iter().map(Part::Entry).chain(closed).collect()
+    }
 }
 
 /// A scan of a partition, as the source keeps it: a snapshot, and the clock at that moment.
@@ -83,12 +94,14 @@ impl<E: Engine> Store<E> {
         self.commit(true)?;
         self.find(partition)?;
         let Some((engine, _, copy)) = self.loaded(partition) else { return Ok(Some(Delta::default())) };
-        let missing = copy.clock().missing_in(asker);
-        let below = |r: &DotRange| r.first <= copy.watermark().base(r.actor);
-        if missing.iter().any(below) && !broken(Rule::Delta) {
+        if !asker.covers(copy.watermark()) && !broken(Rule::Delta) {
             return Ok(None);
         }
-        entries(engine, copy, asker, only, budget, &missing).map(Some)
+        let mut delta = entries(engine, copy, asker, only, budget, &copy.missing_in(asker))?;
+        if !delta.more && only.is_none() {
+            delta.closed = copy.clock().closed_beyond(asker);
+        }
+        Ok(Some(delta))
     }
 
     /// Begins a scan of the partition: everything the copy holds, as of now.
@@ -110,7 +123,7 @@ impl<S: View> Scan<S> {
     pub fn page(&self, asker: &Clock, after: &Bytes, budget: Budget) -> Result<Page, EngineError> {
         let watermark = self.source.watermark();
         let missing: Vec<DotRange> = self
-            .clock()
+            .source
             .missing_in(asker)
             .into_iter()
             .map(|r| DotRange { first: r.first.max(watermark.base(r.actor).saturating_add(1)), ..r })
@@ -156,7 +169,11 @@ impl<S: View> Scan<S> {
         if let Some(wrong) = wrong {
             return Err(damaged(Space::Objects, &wrong));
         }
-        let claim = Claim { clock: self.clock().clone(), watermark: self.source.watermark().clone() };
+        let claim = Claim {
+            clock: self.clock().clone(),
+            watermark: self.source.watermark().clone(),
+            remains: self.source.remains.clone(),
+        };
         page.parts.push(Part::Claim(claim));
         Ok(page)
     }

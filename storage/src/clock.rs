@@ -1,13 +1,18 @@
-//! A set of dots: per actor a contiguous base and ranges beyond it.
+//! A set of dots: per actor a contiguous base and ranges beyond it, and per node the lives that are closed.
 //!
 //! A clock says what a copy contains, a context says what a reader has seen; both are exact sets. Rounding one up to a
 //! version vector would lose writes.
+//!
+//! That all lives of a node *below* some life are closed stands for every dot of theirs: those that exist are contained,
+//! the others exist nowhere and never will (see [`crate::store::Store::close_lives`]). So a clock holds one word for all
+//! that a node has ever been before, however often it was restarted.
 
 use std::fmt;
 
+use dynode_ring::NodeId;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::dot::{Actor, Dot};
+use crate::dot::{Actor, COUNTER_MAX, Dot};
 
 /// The counters of one actor: `1..=base`, and ranges beyond.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,7 +36,9 @@ pub struct DotRange {
 /// An exact set of dots.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Clock {
-    /// Ascending by actor; no entry is empty.
+    /// All dots of the node's lives below this one. Ascending by node; no life is 0.
+    closed: Vec<(NodeId, u64)>,
+    /// Ascending by actor; no entry is empty, none is of a closed life.
     actors: Vec<(Actor, Seen)>,
 }
 
@@ -109,15 +116,84 @@ impl Clock {
 
     /// True for the empty set.
     pub fn is_empty(&self) -> bool {
-        self.actors.is_empty()
+        self.actors.is_empty() && self.closed.is_empty()
     }
 
-    /// How many actors it has dots of.
+    /// How many actors it has dots of, those of closed lives aside.
     pub fn actors(&self) -> usize {
         self.actors.len()
     }
 
-    /// How many dots are in it.
+    /// The nodes some of whose lives are closed: all dots of their lives below the one that is named are in the set.
+    pub fn closed(&self) -> &[(NodeId, u64)] {
+        &self.closed
+    }
+
+    /// All dots of the node's lives below this one are in the set. 0 when none of its lives is closed.
+    pub fn closed_below(&self, node: NodeId) -> u64 {
+        self.closed.binary_search_by_key(&node, |e| e.0).map_or(0, |at| self.closed[at].1)
+    }
+
+    /// Is this life closed?
+    pub fn is_closed(&self, actor: Actor) -> bool {
+        actor.life < self.closed_below(actor.node)
+    }
+
+    /// Adds all dots of the node's lives below `life`.
+    pub fn close(&mut self, node: NodeId, life: u64) {
+        if life <= self.closed_below(node) {
+            return;
+        }
+        match self.closed.binary_search_by_key(&node, |e| e.0) {
+            Ok(at) => self.closed[at].1 = life,
+            Err(at) => self.closed.insert(at, (node, life)),
+        }
+        let lives = self.lives_below(node, life);
+        self.actors.drain(lives);
+    }
+
+    /// The dots of the node's lives below `life` that are named one by one.
+    #[must_use]
+    pub fn of_lives_below(&self, node: NodeId, life: u64) -> Clock {
+        Clock { closed: Vec::new(), actors: self.actors[self.lives_below(node, life)].to_vec() }
+    }
+
+    /// What the set says of these nodes' lives below these.
+    #[must_use]
+    pub fn below(&self, lives: &[(NodeId, u64)]) -> Clock {
+        let mut out = Clock::new();
+        for (node, life) in lives {
+            out.close(*node, self.closed_below(*node).min(*life));
+            out.merge(&self.of_lives_below(*node, *life));
+        }
+        out
+    }
+
+    /// Takes out the dots of the node's lives below `life` that are named one by one.
+    pub fn forget_lives_below(&mut self, node: NodeId, life: u64) {
+        let lives = self.lives_below(node, life);
+        self.actors.drain(lives);
+    }
+
+    /// Takes out `1..=base` of the actor, where its dots are named one by one.
+    pub fn forget_base(&mut self, actor: Actor, base: u64) {
+        let Ok(at) = self.actors.binary_search_by_key(&actor, |e| e.0) else { return };
+        let mut left = Seen::default();
+        for (first, last) in self.actors[at].1.ranges().filter(|r| r.1 > base) {
+            left.insert(first.max(base.saturating_add(1)), last);
+        }
+        match left.is_empty() {
+            true => drop(self.actors.remove(at)),
+            false => self.actors[at].1 = left,
+        }
+    }
+
+    fn lives_below(&self, node: NodeId, life: u64) -> std::ops::Range<usize> {
+        let at = |life| self.actors.partition_point(|e| e.0 < Actor { node, life });
+        at(0)..at(life)
+    }
+
+    /// How many dots are in it, those of closed lives aside.
     pub fn len(&self) -> u64 {
         self.ranges().fold(0u64, |n, r| n.saturating_add((r.last - r.first).saturating_add(1)))
     }
@@ -145,24 +221,33 @@ impl Clock {
     /// Adds a run of dots.
     pub fn add_range(&mut self, range: DotRange) {
         let first = range.first.max(1);
-        if first <= range.last {
+        if first <= range.last && !self.is_closed(range.actor) {
             self.seen_mut(range.actor).insert(first, range.last);
         }
     }
 
     /// Is the dot in it?
     pub fn has(&self, dot: Dot) -> bool {
-        self.seen(dot.actor).is_some_and(|s| s.has(dot.counter))
+        match self.seen(dot.actor) {
+            Some(seen) => seen.has(dot.counter),
+            None => self.is_closed(dot.actor) && dot.counter > 0,
+        }
     }
 
-    /// The actor's contiguous base: all of `1..=base` is in the set. 0 when nothing is.
+    /// The actor's contiguous base: all of `1..=base` is in the set. 0 when nothing is; no counter is greater than that
+    /// of a closed life.
     pub fn base(&self, actor: Actor) -> u64 {
-        self.seen(actor).map_or(0, |s| s.base)
+        self.seen(actor).map_or_else(|| self.base_unnamed(actor), |s| s.base)
     }
 
-    /// The actor's greatest counter in the set; 0 when there is none.
+    /// The actor's greatest counter in the set; 0 when there is none, no counter is greater than that of a closed life.
     pub fn greatest(&self, actor: Actor) -> u64 {
-        self.seen(actor).map_or(0, |s| s.beyond.last().map_or(s.base, |r| r.1))
+        let greatest = |s: &Seen| s.beyond.last().map_or(s.base, |r| r.1);
+        self.seen(actor).map_or_else(|| self.base_unnamed(actor), greatest)
+    }
+
+    fn base_unnamed(&self, actor: Actor) -> u64 {
+        if self.is_closed(actor) { COUNTER_MAX } else { 0 }
     }
 
     /// Set union, into `self`.
@@ -171,7 +256,13 @@ impl Clock {
             self.clone_from(other);
             return;
         }
+        for (node, life) in &other.closed {
+            self.close(*node, *life);
+        }
         for (actor, theirs) in &other.actors {
+            if !self.closed.is_empty() && self.is_closed(*actor) {
+                continue;
+            }
             let mine = self.seen_mut(*actor);
             for (first, last) in theirs.ranges() {
                 mine.insert(first, last);
@@ -191,21 +282,34 @@ impl Clock {
     #[must_use]
     pub fn floor(&self) -> Clock {
         let base = |s: &Seen| Seen { base: s.base, beyond: Vec::new() };
-        Clock { actors: self.actors.iter().filter(|e| e.1.base > 0).map(|(a, s)| (*a, base(s))).collect() }
+        let actors = self.actors.iter().filter(|e| e.1.base > 0).map(|(a, s)| (*a, base(s))).collect();
+        Clock { closed: self.closed.clone(), actors }
     }
 
     /// The contiguous part that both have.
     #[must_use]
     pub fn meet_bases(&self, other: &Clock) -> Clock {
-        let lower = |(actor, base): (Actor, u64)| (actor, base.min(other.base(actor)));
-        let base = |base: u64| Seen { base, beyond: Vec::new() };
-        Clock { actors: self.bases().map(lower).filter(|e| e.1 > 0).map(|(a, b)| (a, base(b))).collect() }
+        let mut out = Clock::new();
+        for (node, life) in &self.closed {
+            let life = *life.min(&other.closed_below(*node));
+            if life > 0 {
+                out.closed.push((*node, life));
+            }
+        }
+        // What only one of them names is met by the other's closed lives.
+        let named = self.bases().chain(other.bases().filter(|(actor, _)| self.is_closed(*actor)));
+        for (actor, _) in named.collect::<Vec<_>>() {
+            let last = self.base(actor).min(other.base(actor));
+            out.add_range(DotRange { actor, first: 1, last });
+        }
+        out
     }
 
-    /// The dots above another clock's contiguous base.
+    /// The dots above another clock's contiguous base. Where this one says of more of a node's lives that they are closed,
+    /// it says so still.
     #[must_use]
     pub fn beyond(&self, floor: &Clock) -> Clock {
-        let mut out = Clock::new();
+        let mut out = Clock { closed: self.closed_beyond(floor), actors: Vec::new() };
         for (actor, seen) in &self.actors {
             let base = floor.base(*actor);
             let mut above = Seen::default();
@@ -219,38 +323,42 @@ impl Clock {
         out
     }
 
-    /// The dots of `self` that `other` lacks, ascending.
+    /// The nodes of whose lives this clock knows more to be closed than the other.
+    pub fn closed_beyond(&self, other: &Clock) -> Vec<(NodeId, u64)> {
+        self.closed.iter().filter(|(node, life)| *life > other.closed_below(*node)).copied().collect()
+    }
+
+    /// The dots of `self` that `other` lacks, ascending; those of closed lives are not named.
     pub fn missing_in(&self, other: &Clock) -> Vec<DotRange> {
         let mut out = Vec::new();
         for (actor, seen) in &self.actors {
-            seen.missing_in(other.seen(*actor), |first, last| out.push(DotRange { actor: *actor, first, last }));
+            if other.closed.is_empty() || !other.is_closed(*actor) {
+                seen.missing_in(other.seen(*actor), |first, last| out.push(DotRange { actor: *actor, first, last }));
+            }
         }
         out
     }
 
-    /// Set difference.
+    /// Set difference, as far as dots are named. Where this one says of more of a node's lives that they are closed, it says
+    /// so still: a part of that cannot be taken out.
     #[must_use]
     pub fn minus(&self, other: &Clock) -> Clock {
-        let mut out = Clock::new();
+        let mut out = Clock { closed: self.closed_beyond(other), actors: Vec::new() };
         self.missing_in(other).into_iter().for_each(|r| out.add_range(r));
         out
     }
 
     /// Does it contain all of `other`?
     pub fn covers(&self, other: &Clock) -> bool {
-        other.actors.iter().all(|(actor, seen)| {
-            let mut whole = true;
-            seen.missing_in(self.seen(*actor), |_, _| whole = false);
-            whole
-        })
+        other.closed.iter().all(|(node, life)| *life <= self.closed_below(*node))
+            && other.actors.iter().filter(|e| self.closed.is_empty() || !self.is_closed(e.0)).all(|(actor, seen)| {
+                let mut whole = true;
+                seen.missing_in(self.seen(*actor), |_, _| whole = false);
+                whole
+            })
     }
 
-    /// Does it contain all of `other`'s contiguous base? Cheap, for watermarks.
-    pub fn covers_base(&self, other: &Clock) -> bool {
-        other.actors.iter().all(|(actor, seen)| seen.base <= self.base(*actor))
-    }
-
-    /// Every run of dots, ascending; the base of an actor counts as one run.
+    /// Every run of dots, ascending, those of closed lives aside; the base of an actor counts as one run.
     pub fn ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
         self.actors
             .iter()
@@ -269,7 +377,11 @@ impl Clock {
 
     /// A hash of the set: equal sets have equal hashes on every machine and in every version of the stored format 1.
     pub fn hash(&self) -> u64 {
-        let mut bytes = Vec::with_capacity(self.actors.len() * 40);
+        let mut bytes = Vec::with_capacity((self.actors.len() + self.closed.len()) * 40);
+        for (node, life) in &self.closed {
+            // No run begins at 0.
+            [node.0, *life, 0, 0].iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+        }
         for r in self.ranges() {
             for word in [r.actor.node.0, r.actor.life, r.first, r.last] {
                 bytes.extend_from_slice(&word.to_le_bytes());
@@ -290,8 +402,12 @@ impl FromIterator<Dot> for Clock {
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
-        for (i, r) in self.ranges().enumerate() {
+        for (i, (node, life)) in self.closed.iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{node}.<{life:x}")?;
+        }
+        for (i, r) in self.ranges().enumerate() {
+            let comma = if i == 0 && self.closed.is_empty() { "" } else { ", " };
             match r.first == r.last {
                 true => write!(f, "{comma}{}:{}", r.actor, r.first)?,
                 false => write!(f, "{comma}{}:{}-{}", r.actor, r.first, r.last)?,

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use dynode_ring::NodeId;
 
 use crate::clock::{Clock, DotRange};
-use crate::dot::{Actor, COUNTER_MAX, Dot};
+use crate::dot::{Actor, COUNTER_MAX, Dot, LIFE_MAX};
 use crate::key::ObjectKey;
 use crate::object::{Object, Payload, Sibling};
 
@@ -44,6 +44,8 @@ pub struct Checkpoint {
     pub watermark: Clock,
     /// The set hash at that clock.
     pub content: u64,
+    /// The dots of closed lives that are still in the index.
+    pub remains: Clock,
     /// How far unfinished scans have come.
     pub scans: Vec<Scanned>,
 }
@@ -64,6 +66,8 @@ pub struct Claim {
     pub clock: Clock,
     /// What had left the source's index by then.
     pub watermark: Clock,
+    /// The dots of closed lives that were still in the source's index.
+    pub remains: Clock,
 }
 
 /// A part of an answer.
@@ -73,6 +77,9 @@ pub enum Part {
     Entry(Entry),
     /// The end of a scan.
     Claim(Claim),
+    /// The end of a delta that has brought everything: the source contains all dots of these nodes' lives below these, and
+    /// so the asker does now.
+    Closed(Vec<(NodeId, u64)>),
 }
 
 impl Part {
@@ -80,7 +87,7 @@ impl Part {
     pub fn into_entry(self) -> Option<Entry> {
         match self {
             Part::Entry(entry) => Some(entry),
-            Part::Claim(_) => None,
+            Part::Claim(_) | Part::Closed(_) => None,
         }
     }
 }
@@ -88,9 +95,11 @@ impl Part {
 const PART_ENTRY: u8 = 1;
 const PART_CLAIM: u8 = 2;
 const PART_FLOOR: u8 = 3;
+const PART_CLOSED: u8 = 4;
 
-/// The most actors of a floor that all entries of an answer share. A quiet cluster has one for each owner.
-const FLOOR_ACTORS_MAX: usize = 8;
+/// The most actors, and nodes with closed lives, of a floor that all entries of an answer share. A quiet cluster has one of
+/// each for each owner.
+const FLOOR_ACTORS_MAX: usize = 16;
 
 // ---- what is written --------------------------------------------------------------------------------------------
 
@@ -113,10 +122,20 @@ fn put_dot(out: &mut Vec<u8>, dot: Dot) {
     put_varint(out, dot.counter);
 }
 
+/// An actor without runs says that all lives of its node below it are closed.
+fn put_closed(out: &mut Vec<u8>, node: NodeId, life: u64) {
+    put_actor(out, Actor { node, life });
+    put_varint(out, 0);
+}
+
 fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
     let runs: Vec<DotRange> = clock.ranges().collect();
-    put_varint(out, clock.actors() as u64);
+    put_varint(out, (clock.closed().len() + clock.actors()) as u64);
+    let mut closed = clock.closed().iter().copied().peekable();
     for run in runs.chunk_by(|a, b| a.actor == b.actor) {
+        while let Some((node, life)) = closed.next_if(|(node, _)| *node <= run[0].actor.node) {
+            put_closed(out, node, life);
+        }
         put_actor(out, run[0].actor);
         put_varint(out, run.len() as u64);
         let mut end = 0;
@@ -126,6 +145,12 @@ fn put_clock(out: &mut Vec<u8>, clock: &Clock) {
             end = r.last;
         }
     }
+    closed.for_each(|(node, life)| put_closed(out, node, life));
+}
+
+/// About how many bytes a clock without gaps takes.
+fn clock_len(clock: &Clock) -> usize {
+    2 + 17 * clock.closed().len() + 24 * clock.actors()
 }
 
 fn put_object(out: &mut Vec<u8>, object: &Object) {
@@ -157,7 +182,7 @@ fn put_entry_beyond(out: &mut Vec<u8>, key: &ObjectKey, object: &Object, dots: &
 
 /// A clock on its own.
 pub fn encode_clock(clock: &Clock) -> Vec<u8> {
-    let mut out = Vec::with_capacity(2 + 24 * clock.actors());
+    let mut out = Vec::with_capacity(clock_len(clock));
     out.push(FORMAT);
     put_clock(&mut out, clock);
     out
@@ -166,7 +191,7 @@ pub fn encode_clock(clock: &Clock) -> Vec<u8> {
 /// An object on its own: stored, or an answer to a fetch.
 pub fn encode_object(object: &Object) -> Vec<u8> {
     let held: usize = object.values.iter().map(|s| 24 + s.value.bytes().map_or(0, Bytes::len)).sum();
-    let mut out = Vec::with_capacity(3 + held + 24 * object.context.actors());
+    let mut out = Vec::with_capacity(3 + held + clock_len(&object.context));
     out.push(FORMAT);
     put_object(&mut out, object);
     out
@@ -182,7 +207,8 @@ pub fn encode_dots(dots: impl IntoIterator<Item = Dot>) -> Vec<u8> {
 /// One write or repair on its way to a replica.
 pub fn encode_entry(key: &ObjectKey, object: &Object, dots: &[Dot]) -> Vec<u8> {
     let held: usize = object.values.iter().map(|s| 24 + s.value.bytes().map_or(0, Bytes::len)).sum();
-    let mut out = Vec::with_capacity(8 + key.as_bytes().len() + 20 * dots.len() + held + 24 * object.context.actors());
+    let context = clock_len(&object.context);
+    let mut out = Vec::with_capacity(8 + key.as_bytes().len() + 20 * dots.len() + held + context);
     out.push(FORMAT);
     put_entry_beyond(&mut out, key, object, dots, &Clock::new());
     out
@@ -211,6 +237,12 @@ pub fn encode_parts(parts: &[Part]) -> Vec<u8> {
                 out.push(PART_CLAIM);
                 put_clock(&mut out, &c.clock);
                 put_clock(&mut out, &c.watermark);
+                put_clock(&mut out, &c.remains);
+            }
+            Part::Closed(closed) => {
+                out.push(PART_CLOSED);
+                put_varint(&mut out, closed.len() as u64);
+                closed.iter().for_each(|(node, life)| put_actor(&mut out, Actor { node: *node, life: *life }));
             }
         }
     }
@@ -222,11 +254,11 @@ pub fn encode_parts(parts: &[Part]) -> Vec<u8> {
 fn common_floor(parts: &[Part]) -> Clock {
     let mut contexts = parts.iter().filter_map(|p| match p {
         Part::Entry(e) => Some(&e.object.context),
-        Part::Claim(_) => None,
+        Part::Claim(_) | Part::Closed(_) => None,
     });
     let (Some(first), Some(second)) = (contexts.next(), contexts.next()) else { return Clock::new() };
     let floor = contexts.fold(first.floor().meet_bases(second), |floor, context| floor.meet_bases(context));
-    if floor.actors() > FLOOR_ACTORS_MAX { Clock::new() } else { floor }
+    if floor.actors() + floor.closed().len() > FLOOR_ACTORS_MAX { Clock::new() } else { floor }
 }
 
 /// A checkpoint.
@@ -236,6 +268,7 @@ pub fn encode_checkpoint(c: &Checkpoint) -> Vec<u8> {
     out.extend_from_slice(&c.content.to_le_bytes());
     put_clock(&mut out, &c.clock);
     put_clock(&mut out, &c.watermark);
+    put_clock(&mut out, &c.remains);
     put_varint(&mut out, c.scans.len() as u64);
     for scan in &c.scans {
         put_varint(&mut out, scan.upto.len() as u64);
@@ -347,16 +380,24 @@ impl Reader {
     /// A clock without a format byte of its own.
     pub fn clock(&mut self) -> Result<Clock, Corrupt> {
         let mut clock = Clock::new();
-        let mut former = None;
-        for _ in 0..self.count(19)? {
+        let mut former: Option<(Actor, bool)> = None;
+        for _ in 0..self.count(17)? {
             let actor = self.actor()?;
-            if former.is_some_and(|f| f >= actor) {
+            let runs = self.count(2)?;
+            let is_closed = runs == 0;
+            let in_order = former.is_none_or(|(former, was_closed)| match is_closed {
+                true => former.node < actor.node,
+                false => former < actor || (was_closed && former == actor),
+            });
+            if !in_order {
                 return Err(Corrupt("the actors of a clock out of order"));
             }
-            former = Some(actor);
-            let runs = self.count(2)?;
-            if runs == 0 {
-                return Err(Corrupt("an actor without dots"));
+            if is_closed && !(1..=LIFE_MAX).contains(&actor.life) {
+                return Err(Corrupt("a closed life that cannot be"));
+            }
+            former = Some((actor, is_closed));
+            if is_closed {
+                clock.close(actor.node, actor.life);
             }
             let mut end = 0u64;
             for i in 0..runs {
@@ -372,6 +413,21 @@ impl Reader {
             }
         }
         Ok(clock)
+    }
+
+    fn closed(&mut self) -> Result<Vec<(NodeId, u64)>, Corrupt> {
+        let mut closed = Vec::new();
+        for _ in 0..self.count(16)? {
+            let Actor { node, life } = self.actor()?;
+            if !(1..=LIFE_MAX).contains(&life) || closed.last().is_some_and(|(former, _)| *former >= node) {
+                return Err(Corrupt("closed lives that cannot be"));
+            }
+            closed.push((node, life));
+        }
+        match closed.is_empty() {
+            true => Err(Corrupt("closed lives of nobody")),
+            false => Ok(closed),
+        }
     }
 
     /// An object without a format byte of its own.
@@ -450,13 +506,13 @@ pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
     let mut floor: Option<Clock> = None;
     let mut parts = Vec::new();
     while !r.is_empty() {
-        if matches!(parts.last(), Some(Part::Claim(_))) {
-            return Err(Corrupt("something follows a claim"));
+        if matches!(parts.last(), Some(Part::Claim(_) | Part::Closed(_))) {
+            return Err(Corrupt("something follows the end of an answer"));
         }
         match r.byte()? {
             PART_FLOOR if parts.is_empty() && floor.is_none() => {
                 let clock = r.clock()?;
-                if clock.actors() > FLOOR_ACTORS_MAX || clock.has_gaps() {
+                if clock.actors() + clock.closed().len() > FLOOR_ACTORS_MAX || clock.has_gaps() {
                     return Err(Corrupt("a floor that no answer has"));
                 }
                 floor = Some(clock);
@@ -468,7 +524,10 @@ pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
                 }
                 parts.push(Part::Entry(entry));
             }
-            PART_CLAIM => parts.push(Part::Claim(Claim { clock: r.clock()?, watermark: r.clock()? })),
+            PART_CLAIM => {
+                parts.push(Part::Claim(Claim { clock: r.clock()?, watermark: r.clock()?, remains: r.clock()? }));
+            }
+            PART_CLOSED => parts.push(Part::Closed(r.closed()?)),
             _ => return Err(Corrupt("unknown part of an answer")),
         }
     }
@@ -479,13 +538,13 @@ pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
 pub fn decode_checkpoint(bytes: Bytes) -> Result<Checkpoint, Corrupt> {
     let mut r = Reader::with_format(bytes)?;
     let (life, content) = (r.word()?, r.word()?);
-    let (clock, watermark) = (r.clock()?, r.clock()?);
+    let (clock, watermark, remains) = (r.clock()?, r.clock()?, r.clock()?);
     let mut scans = Vec::new();
     for _ in 0..r.count(2)? {
         let len = r.varint()?;
         scans.push(Scanned { upto: r.take(len)?, clock: r.clock()? });
     }
-    let checkpoint = Checkpoint { life, clock, watermark, content, scans };
+    let checkpoint = Checkpoint { life, clock, watermark, content, remains, scans };
     r.finish().map(|()| checkpoint)
 }
 

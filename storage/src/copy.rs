@@ -7,7 +7,7 @@
 //! kept in the same batch as what it speaks of.
 
 use bytes::Bytes;
-use dynode_ring::PartitionId;
+use dynode_ring::{NodeId, PartitionId};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::clock::{Clock, DotRange};
@@ -33,6 +33,8 @@ pub struct Copy {
     pub(crate) counter: u64,
     pub(crate) clock: Clock,
     pub(crate) watermark: Clock,
+    /// The dots of closed lives that are still in the index: the clock does not name them any more.
+    pub(crate) remains: Clock,
     pub(crate) content: u64,
     pub(crate) scans: Scans,
     /// Clock and content as of the last sync.
@@ -66,6 +68,7 @@ impl Copy {
             counter: 0,
             clock: Clock::new(),
             watermark: Clock::new(),
+            remains: Clock::new(),
             content: 0,
             scans: Scans::default(),
             synced: (Clock::new(), 0),
@@ -120,7 +123,16 @@ impl Copy {
 
     /// How many dots may still be in the index: those of the clock above the watermark.
     pub fn indexed(&self) -> u64 {
-        self.clock.len().saturating_sub(self.watermark.len())
+        let open = self.watermark.bases().filter(|(actor, _)| !self.clock.is_closed(*actor));
+        let below: u64 = open.map(|(_, base)| base).sum();
+        (self.clock.len() + self.remains.len()).saturating_sub(below)
+    }
+
+    /// The dots of the index that the asker lacks, ascending within the open and within the closed lives.
+    pub(crate) fn missing_in(&self, asker: &Clock) -> Vec<DotRange> {
+        let mut missing = self.remains.missing_in(asker);
+        missing.extend(self.clock.missing_in(asker));
+        missing
     }
 
     /// Is a scan unfinished? Such a copy lacks some of what it has heard of, and has some of which its clock says nothing.
@@ -177,6 +189,7 @@ impl Copy {
             clock: self.clock.clone(),
             watermark: self.watermark.clone(),
             content: self.content,
+            remains: self.remains.clone(),
             scans: self.scans.as_slice().to_vec(),
         }))
     }
@@ -327,8 +340,40 @@ impl Copy {
             let (first, end) = (Dot { actor, counter: former + 1 }, Dot { actor, counter: stable + 1 });
             turn.push(Step::DeleteRange(Space::Index, index_at(self.partition, first), index_at(self.partition, end)));
             self.watermark.add_range(DotRange { actor, first: 1, last: stable });
+            self.remains.forget_base(actor, stable);
             self.checkpoint_due = true;
         }
+    }
+
+    /// Raises the watermark over all of the node's lives below `life`, which are closed here, and takes what is left of them
+    /// out of the index.
+    pub(crate) fn raise_watermark_over(&mut self, turn: &mut Turn, node: NodeId, life: u64) {
+        let former = self.watermark.closed_below(node);
+        let life = life.min(self.clock.closed_below(node));
+        if life > former {
+            if !self.remains.of_lives_below(node, life).is_empty() {
+                let at = |life| index_at(self.partition, Dot { actor: Actor { node, life }, counter: 0 });
+                turn.push(Step::DeleteRange(Space::Index, at(former), at(life)));
+                self.remains.forget_lives_below(node, life);
+            }
+            self.watermark.close(node, life);
+            self.checkpoint_due = true;
+        }
+    }
+
+    /// Takes in that all lives of a node below `life` are closed, and that this copy contains all their dots. What is still in
+    /// the index of them stays there until every owner knows the same. Returns whether that is news.
+    pub(crate) fn close(&mut self, node: NodeId, life: u64) -> bool {
+        if life <= self.clock.closed_below(node) {
+            return false;
+        }
+        for r in self.clock.of_lives_below(node, life).ranges() {
+            let first = r.first.max(self.watermark.base(r.actor).saturating_add(1));
+            self.remains.add_range(DotRange { first, ..r });
+        }
+        self.clock.close(node, life);
+        self.checkpoint_due = true;
+        true
     }
 
     /// Remembers how far a scan has come.
@@ -342,9 +387,15 @@ impl Copy {
     /// Takes over the clock and watermark of a finished scan's source.
     pub(crate) fn claim(&mut self, turn: &mut Turn, claim: &Claim) {
         if !broken(Rule::Claim) {
+            for (node, life) in claim.clock.closed() {
+                self.close(*node, *life);
+            }
             self.clock.merge(&claim.clock);
             for (actor, top) in claim.watermark.bases() {
                 self.raise_watermark(turn, actor, top);
+            }
+            for (node, life) in claim.watermark.closed() {
+                self.raise_watermark_over(turn, *node, *life);
             }
         }
         self.forget_scans();

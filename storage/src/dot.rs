@@ -21,6 +21,9 @@ pub struct Actor {
 /// refused, so that no sum of counters can overflow.
 pub const COUNTER_MAX: u64 = u64::MAX >> 3;
 
+/// No life is greater: there is room to count on. Stored and sent bytes that say more are refused.
+pub const LIFE_MAX: u64 = u64::MAX - (1 << 24);
+
 /// One write, put or delete: the `counter`-th of its actor in this partition, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dot {

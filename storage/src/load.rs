@@ -18,13 +18,15 @@ impl Copy {
         node: NodeId,
         partition: PartitionId,
     ) -> Result<Option<Copy>, EngineError> {
-        let Some(Checkpoint { life, clock, watermark, content, scans }) = load_checkpoint(engine, partition)? else {
+        let Some(Checkpoint { life, clock, watermark, content, remains, scans }) = load_checkpoint(engine, partition)?
+        else {
             return Ok(None);
         };
         let mut copy = Copy::empty(partition, Actor { node, life });
         copy.clock = clock;
         copy.watermark = watermark;
         copy.content = content;
+        copy.remains = remains;
         copy.scans = Scans::new(scans);
         copy.checkpoint_due = false;
         copy.replay(engine)?;

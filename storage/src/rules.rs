@@ -24,11 +24,17 @@ pub enum Rule {
     Reuse,
     /// Tell peers of dots that are not synced yet.
     Volatile,
+    /// Believe a word that was given under another layout.
+    Epoch,
+    /// Drop a foreign copy before every owner contains it.
+    Drop,
+    /// Never close the lives that have ended.
+    Close,
 }
 
 impl Rule {
     /// Every rule, with the name that the command line knows.
-    pub const ALL: [(Rule, &'static str); 9] = [
+    pub const ALL: [(Rule, &'static str); 12] = [
         (Rule::Round, "round"),
         (Rule::Fill, "fill"),
         (Rule::Strip, "strip"),
@@ -38,6 +44,9 @@ impl Rule {
         (Rule::Dots, "dots"),
         (Rule::Reuse, "reuse"),
         (Rule::Volatile, "volatile"),
+        (Rule::Epoch, "epoch"),
+        (Rule::Drop, "drop"),
+        (Rule::Close, "close"),
     ];
 }
 

@@ -12,7 +12,7 @@ use dynode_ring::{NodeId, PartitionId};
 use crate::clock::Clock;
 use crate::codec::{self, Corrupt};
 use crate::copy::Copy;
-use crate::dot::{Actor, Dot};
+use crate::dot::{Actor, Dot, LIFE_MAX};
 use crate::engine::{Engine, EngineError, Space, Step};
 use crate::key::ObjectKey;
 use crate::object::Object;
@@ -28,9 +28,6 @@ const LIVES_TO: &[u8] = b"lives-to";
 /// Lives that one run may give out: every copy may begin one when it is opened, and another now and then.
 const LIVES_A_RUN: u64 = 1 << 20;
 
-/// What is stored of lives cannot be greater: there would be no room to count on.
-const LIFE_MAX: u64 = u64::MAX - 4 * LIVES_A_RUN;
-
 /// What is known of how the last run on these data ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {
@@ -45,6 +42,8 @@ pub struct Store<E> {
     pub(crate) engine: E,
     node: NodeId,
     next_life: u64,
+    /// No life up to here is given out in a later run.
+    lives_to: u64,
     lives_from: u64,
     copies: BTreeMap<PartitionId, Copy>,
     /// The partitions known to have no copy here, so that asking again costs nothing.
@@ -79,15 +78,13 @@ impl<E: Engine> Store<E> {
         if past == Past::MayLack && !broken(Rule::Reuse) {
             lives_from = next_life;
         }
-        let record = |key, life: u64| {
-            Step::Put(Space::Meta, Bytes::from_static(key), Bytes::copy_from_slice(&life.to_le_bytes()))
-        };
-        let reserved = next_life.saturating_add(LIVES_A_RUN);
-        engine.write(&[record(LIVES_FROM, lives_from), record(LIVES_TO, reserved)], true)?;
+        let lives_to = next_life.saturating_add(LIVES_A_RUN);
+        engine.write(&[life_record(LIVES_FROM, lives_from), life_record(LIVES_TO, lives_to)], true)?;
         Ok(Store {
             engine,
             node,
             next_life,
+            lives_to,
             lives_from,
             copies: BTreeMap::new(),
             absent: BTreeSet::new(),
@@ -178,11 +175,40 @@ impl<E: Engine> Store<E> {
     /// present life that the copy does not know of, it was rolled back unnoticed, and begins a new life before it can give
     /// those dots out again. True if it did. To be asked before [`Store::next_dot`], with the context of the write.
     pub fn hear(&mut self, partition: PartitionId, clock: &Clock) -> Result<bool, EngineError> {
+        self.next_life = self.next_life.max(clock.closed_below(self.node).min(LIFE_MAX));
         let behind = self.find(partition)?.is_some_and(|copy| copy.is_behind_itself(clock)) && !broken(Rule::Reuse);
         if behind {
             self.begin_life(partition)?;
         }
         Ok(behind)
+    }
+
+    /// Hears that these nodes' lives below these are closed, or soon will be. A copy of this node that lives in one of them
+    /// begins a new life beyond. True if it did.
+    pub fn live_beyond(&mut self, partition: PartitionId, closed: &[(NodeId, u64)]) -> Result<bool, EngineError> {
+        let Some((_, life)) = closed.iter().find(|(node, _)| *node == self.node) else { return Ok(false) };
+        self.next_life = self.next_life.max(*life.min(&LIFE_MAX));
+        let ends = self.find(partition)?.is_some_and(|copy| copy.actor().life < *life) && !broken(Rule::Reuse);
+        if ends {
+            self.begin_life(partition)?;
+        }
+        Ok(ends)
+    }
+
+    /// Closes all lives of these nodes below these, in this copy, from where answers bring the word to others. To be called
+    /// only when every member has handed over what it had of them, takes no more of them but from those that have done the
+    /// same, and this copy contains all that was handed over: then no other dot of them exists anywhere. So gaps are
+    /// filled, contexts shrink, and clocks do not grow with restarts. Returns whether that is news.
+    pub fn close_lives(&mut self, partition: PartitionId, lives: &[(NodeId, u64)]) -> Result<bool, EngineError> {
+        if broken(Rule::Close) {
+            return Ok(false);
+        }
+        self.absorb_closed(partition, lives)
+    }
+
+    /// No life that is given out from now on is below this one.
+    pub fn next_life(&self) -> u64 {
+        self.next_life
     }
 
     /// The next dot of this node's copy of the partition. It is to be applied in the same turn: a dot that is never
@@ -297,9 +323,19 @@ impl<E: Engine> Store<E> {
     }
 
     fn take_life(&mut self) -> u64 {
+        let life = self.next_life;
         self.next_life += 1;
-        self.next_life - 1
+        if life >= self.lives_to {
+            // Peers knew of greater lives than this run began with. In one batch with the copy that lives it.
+            self.lives_to = life.saturating_add(LIVES_A_RUN);
+            self.turn.push(life_record(LIVES_TO, self.lives_to));
+        }
+        life
     }
+}
+
+fn life_record(key: &'static [u8], life: u64) -> Step {
+    Step::Put(Space::Meta, Bytes::from_static(key), Bytes::copy_from_slice(&life.to_le_bytes()))
 }
 
 /// A record of [`Space::Meta`] that holds a life; 0 where there is none yet.

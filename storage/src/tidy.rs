@@ -1,7 +1,7 @@
 //! What leaves a copy: index entries that every owner contains, contexts that the clock has caught up with, and copies
 //! that have no business here any more.
 
-use dynode_ring::PartitionId;
+use dynode_ring::{NodeId, PartitionId};
 
 use crate::clock::Clock;
 use crate::codec::Corrupt;
@@ -10,22 +10,28 @@ use crate::engine::{Engine, EngineError, Space, Step};
 use crate::place::{
     clock_at, object_at, partition_end, partition_start, unstripped_at, unstripped_bounds, unstripped_key,
 };
+use crate::rules::{Rule, broken};
 use crate::store::{Store, damaged};
 
 impl<E: Engine> Store<E> {
     /// Index entries leave once every owner contains their dots: `others` are the synced clocks of all other owners.
     /// Returns whether anything left.
     pub fn collect(&mut self, partition: PartitionId, others: &[&Clock]) -> Result<bool, EngineError> {
-        self.raise(partition, |actor, base| others.iter().map(|c| c.base(actor)).fold(base, u64::min))
+        self.raise(partition, |mine, theirs| others.iter().map(|c| theirs(c)).fold(mine, u64::min))
     }
 
     /// The index is over its budget: entries leave that at least one other owner contains. An owner that lacks them will
     /// get a scan. What no other owner has stays: were this copy lost while it is scanned, nobody could tell of it.
     pub fn cut_index(&mut self, partition: PartitionId, others: &[&Clock]) -> Result<bool, EngineError> {
-        self.raise(partition, |actor, base| others.iter().map(|c| c.base(actor)).max().unwrap_or(0).min(base))
+        self.raise(partition, |mine, theirs| others.iter().map(|c| theirs(c)).max().unwrap_or(0).min(mine))
     }
 
-    fn raise(&mut self, partition: PartitionId, stable: impl Fn(Actor, u64) -> u64) -> Result<bool, EngineError> {
+    /// Raises the watermark to what `stable` makes of this copy's word and the others' words of the same.
+    fn raise(
+        &mut self,
+        partition: PartitionId,
+        stable: impl Fn(u64, &dyn Fn(&Clock) -> u64) -> u64,
+    ) -> Result<bool, EngineError> {
         if self.find(partition)?.is_none() {
             return Ok(false);
         }
@@ -33,14 +39,23 @@ impl<E: Engine> Store<E> {
         let rises: Vec<(Actor, u64)> = copy
             .clock()
             .bases()
-            .map(|(actor, base)| (actor, stable(actor, base)))
+            .map(|(actor, base)| (actor, stable(base, &|c| c.base(actor))))
             .filter(|(actor, stable)| *stable > copy.watermark().base(*actor))
             .collect();
+        let closed: Vec<(NodeId, u64)> = copy
+            .clock()
+            .closed()
+            .iter()
+            .map(|(node, life)| (*node, stable(*life, &|c| c.closed_below(*node))))
+            .filter(|(node, stable)| *stable > copy.watermark().closed_below(*node))
+            .collect();
         rises.iter().for_each(|(actor, stable)| copy.raise_watermark(turn, *actor, *stable));
-        if !rises.is_empty() {
+        closed.iter().for_each(|(node, life)| copy.raise_watermark_over(turn, *node, *life));
+        let any = !rises.is_empty() || !closed.is_empty();
+        if any {
             self.touch(partition);
         }
-        Ok(!rises.is_empty())
+        Ok(any)
     }
 
     /// Strips stored contexts of what the clock has come to say itself, and forgets unfinished scans that it has caught
@@ -98,6 +113,18 @@ impl<E: Engine> Store<E> {
             self.touch(partition);
         }
         Ok(left)
+    }
+
+    /// Lets a copy go that this node does not own: only when every owner has said, under the present layout, that its synced
+    /// clock contains it. `owners` are those clocks, one for each owner (of none, no copy goes). Returns whether it went.
+    pub fn let_go(&mut self, partition: PartitionId, owners: &[&Clock]) -> Result<bool, EngineError> {
+        let Some(copy) = self.find(partition)? else { return Ok(false) };
+        let leaves =
+            broken(Rule::Drop) || (!owners.is_empty() && owners.iter().all(|clock| clock.covers(copy.clock())));
+        if leaves {
+            self.discard(partition)?;
+        }
+        Ok(leaves)
     }
 
     /// Removes the copy whole: one that every owner contains, or that is damaged. Its actor is never used again; the

@@ -73,8 +73,8 @@ fn keys_entries_parts() {
     let entry = format!("07{KEY}01{A3}01{}", object_hex());
     assert_eq!(hex(&codec::encode_entry(&key(), &object(), &[dot(3, 1)])), format!("01{entry}"));
     let part = Part::Entry(Entry { key: key(), object: object(), dots: vec![dot(3, 1)] });
-    let claim = Part::Claim(Claim { clock: clock(), watermark: Clock::new() });
-    assert_eq!(hex(&codec::encode_parts(&[part.clone(), claim])), format!("0101{entry}02{}00", clock_hex()));
+    let claim = Part::Claim(Claim { clock: clock(), watermark: Clock::new(), remains: Clock::new() });
+    assert_eq!(hex(&codec::encode_parts(&[part.clone(), claim])), format!("0101{entry}02{}0000", clock_hex()));
     assert_eq!(hex(&codec::encode_parts(&[part.clone(), part])), format!("0101{entry}01{entry}"));
 
     let object = Object { values: Vec::new(), context: clock() };
@@ -85,10 +85,41 @@ fn keys_entries_parts() {
 }
 
 #[test]
+fn closed_lives() {
+    let mut closed = clock();
+    closed.close(NodeId(2), 7);
+    closed.close(NodeId(3), 7);
+    // The life below which all are closed stands before the lives that are open; an actor without runs means it.
+    let expected = format!("01 04 {A1} 02 01 ab02 02 03 {A2} 00 {A2} 01 09 00 {A3} 00").replace(' ', "");
+    assert_eq!(hex(&codec::encode_clock(&closed)), expected);
+    assert_eq!(codec::decode_clock(codec::encode_clock(&closed).into()), Ok(closed.clone()));
+    assert_eq!(closed.hash(), CLOSED_HASH);
+    let part = Part::Closed(closed.closed().to_vec());
+    assert_eq!(hex(&codec::encode_parts(&[part])), format!("010402{A2}{A3}"));
+    let wrong = [
+        format!("01 01 {A2} 00 00"),
+        format!("01 02 {A2} 01 09 00 {A2} 00"),
+        format!("01 02 {A2} 00 {A2} 00"),
+        "01 01 0200000000000000 0000000000000000 00".into(),
+        "01 01 0200000000000000 ffffffffffffffff 00".into(),
+        format!("01 02 {A2} 00 0200000000000000 0600000000000000 01 09 00"),
+    ];
+    for bytes in wrong {
+        let digits: Vec<u8> = bytes.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap();
+        let raw: Vec<u8> = digits.chunks(2).map(byte).collect();
+        assert!(codec::decode_clock(raw.into()).is_err(), "{bytes}");
+    }
+}
+
+#[test]
 fn checkpoints_and_index_entries() {
     let scans = vec![Scanned { upto: key().as_bytes().clone(), clock: clock() }];
-    let checkpoint = Checkpoint { life: 0x0102, clock: clock(), watermark: Clock::new(), content: 0xfe, scans };
-    let expected = format!("01 0201000000000000 fe00000000000000 {} 00 01 07 {KEY} {}", clock_hex(), clock_hex());
+    let remains = [dot(3, 5)].into_iter().collect();
+    let checkpoint =
+        Checkpoint { life: 0x0102, clock: clock(), watermark: Clock::new(), content: 0xfe, remains, scans };
+    let expected =
+        format!("01 0201000000000000 fe00000000000000 {} 00 01{A3}010500 01 07 {KEY} {}", clock_hex(), clock_hex());
     assert_eq!(hex(&codec::encode_checkpoint(&checkpoint)), expected.replace(' ', ""));
     assert_eq!(hex(&codec::encode_index(&key(), 0x0506)), format!("010605000000000000{KEY}"));
 }
@@ -118,6 +149,7 @@ fn set_hashes() {
 }
 
 const CLOCK_HASH: u64 = 1588912813367820148;
+const CLOSED_HASH: u64 = 13015468411511440413;
 const SEAL: &str = "61d9c35a3e0d07344b9f1dd7e8ed2fbd";
 const SET_HASH_OF_ONE: u64 = 694266291874942208;
 const SET_HASH_OF_TWO: u64 = 18136925654340963002;

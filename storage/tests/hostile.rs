@@ -23,6 +23,9 @@ fn clock(rng: &mut Rng) -> Clock {
     for _ in 0..rng.below(5) {
         let Dot { actor, counter } = dot(rng);
         clock.add_range(DotRange { actor, first: counter, last: counter + rng.below(9) as u64 });
+        if rng.chance(300) {
+            clock.close(actor.node, dot(rng).actor.life);
+        }
     }
     clock
 }
@@ -57,7 +60,11 @@ fn sound(form: usize, rng: &mut Rng) -> Vec<u8> {
         4 => {
             let mut parts: Vec<Part> = (0..rng.below(4)).map(|_| Part::Entry(entry(rng))).collect();
             if rng.chance(500) {
-                parts.push(Part::Claim(Claim { clock: clock(rng), watermark: clock(rng) }));
+                parts.push(Part::Claim(Claim { clock: clock(rng), watermark: clock(rng), remains: clock(rng) }));
+            } else if let closed = clock(rng)
+                && !closed.closed().is_empty()
+            {
+                parts.push(Part::Closed(closed.closed().to_vec()));
             }
             codec::encode_parts(&parts)
         }
@@ -69,6 +76,7 @@ fn sound(form: usize, rng: &mut Rng) -> Vec<u8> {
                 clock: clock(rng),
                 watermark: clock(rng),
                 content: 2,
+                remains: clock(rng),
                 scans,
             })
         }
@@ -80,7 +88,7 @@ fn sound(form: usize, rng: &mut Rng) -> Vec<u8> {
 /// Decodes; what is accepted is encoded again and must come out as it went in, since there is but one way to say it.
 /// Returns about how many bytes the outcome takes in memory, or `None` for a refusal.
 fn decode(form: usize, bytes: Bytes) -> Option<usize> {
-    let clock_size = |c: &Clock| c.actors() * 48 + c.ranges().count() * 16;
+    let clock_size = |c: &Clock| c.closed().len() * 16 + c.actors() * 48 + c.ranges().count() * 16;
     let object_size = |o: &Object| o.values.capacity() * size_of::<Sibling>() + clock_size(&o.context);
     let entry_size = |e: &Entry| size_of::<Entry>() + object_size(&e.object) + e.dots.capacity() * size_of::<Dot>();
     Some(match form {
@@ -107,7 +115,10 @@ fn decode(form: usize, bytes: Bytes) -> Option<usize> {
         4 => {
             let part_size = |p: &Part| match p {
                 Part::Entry(e) => size_of::<Part>() + entry_size(e),
-                Part::Claim(c) => size_of::<Part>() + clock_size(&c.clock) + clock_size(&c.watermark),
+                Part::Claim(c) => {
+                    size_of::<Part>() + clock_size(&c.clock) + clock_size(&c.watermark) + clock_size(&c.remains)
+                }
+                Part::Closed(closed) => size_of::<Part>() + closed.capacity() * size_of::<(NodeId, u64)>(),
             };
             codec::decode_parts(bytes).ok()?.iter().map(part_size).sum()
         }
@@ -115,7 +126,7 @@ fn decode(form: usize, bytes: Bytes) -> Option<usize> {
             let c = codec::decode_checkpoint(bytes.clone()).ok()?;
             assert_eq!(codec::encode_checkpoint(&c), bytes);
             let scans: usize = c.scans.iter().map(|s| size_of::<Scanned>() + clock_size(&s.clock)).sum();
-            clock_size(&c.clock) + clock_size(&c.watermark) + scans
+            clock_size(&c.clock) + clock_size(&c.watermark) + clock_size(&c.remains) + scans
         }
         6 => {
             let (key, moved) = codec::decode_index(bytes.clone()).ok()?;

@@ -41,4 +41,7 @@ each! {
     dots: Dots,
     reuse: Reuse,
     volatile: Volatile,
+    epoch: Epoch,
+    drop: Drop,
+    close: Close,
 }

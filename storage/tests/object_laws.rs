@@ -15,7 +15,12 @@ fn dots() -> impl Strategy<Value = Dot> {
 }
 
 fn clocks() -> impl Strategy<Value = Clock> {
-    prop::collection::vec(dots(), 0..12).prop_map(|dots| dots.into_iter().collect())
+    let closed = prop::collection::vec((0..3u64, 0..2u64), 0..2);
+    (prop::collection::vec(dots(), 0..12), closed).prop_map(|(dots, closed)| {
+        let mut clock: Clock = dots.into_iter().collect();
+        closed.into_iter().for_each(|(node, life)| clock.close(NodeId(node), life));
+        clock
+    })
 }
 
 /// The value of a dot: one write has one value.
@@ -96,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn every_form_comes_back_as_it_was(entry in entries(), clock in clocks(), claim in (clocks(), clocks()), moved: u64) {
+    fn every_form_comes_back_as_it_was(entry in entries(), clock in clocks(), claim in (clocks(), clocks(), clocks()), moved: u64) {
         prop_assert_eq!(&codec::decode_clock(codec::encode_clock(&clock).into()).unwrap(), &clock);
         prop_assert_eq!(&codec::decode_object(codec::encode_object(&entry.object).into()).unwrap(), &entry.object);
         let dots = codec::encode_dots(entry.dots.iter().copied());
@@ -106,11 +111,14 @@ proptest! {
         let index = codec::encode_index(&entry.key, moved);
         prop_assert_eq!(index.len(), 9 + entry.key.as_bytes().len());
         prop_assert_eq!(codec::decode_index(index.into()).unwrap(), (entry.key.clone(), moved));
-        let claim = Part::Claim(Claim { clock: claim.0, watermark: claim.1 });
+        let remains = claim.2.clone();
+        let claim = Part::Claim(Claim { clock: claim.0, watermark: claim.1, remains: claim.2 });
         let parts = vec![Part::Entry(entry.clone()), Part::Entry(entry.clone()), claim];
         prop_assert_eq!(codec::decode_parts(codec::encode_parts(&parts).into()).unwrap(), parts);
         let scans = vec![Scanned { upto: entry.key.as_bytes().clone(), clock: clock.clone() }];
-        let checkpoint = Checkpoint { life: moved, clock: entry.object.context, watermark: clock, content: !moved, scans };
+        let content = !moved;
+        let checkpoint =
+            Checkpoint { life: moved, clock: entry.object.context, watermark: clock, content, remains, scans };
         prop_assert_eq!(codec::decode_checkpoint(codec::encode_checkpoint(&checkpoint).into()).unwrap(), checkpoint);
     }
 

@@ -69,10 +69,7 @@ impl<E: Engine> Node<E> {
         let answered = match &m.scan {
             Some(at) => self.next_page(now, peer, partition, at, &asker, budget)?,
             None => match self.store.delta(partition, &asker, only.as_ref(), budget)? {
-                Some(delta) => {
-                    let parts = delta.entries.into_iter().map(Part::Entry).collect();
-                    Some((AnswerKind::Delta { more: delta.more }, parts))
-                }
+                Some(delta) => Some((AnswerKind::Delta { more: delta.more }, delta.into_parts())),
                 None if only.is_some() => Some((AnswerKind::Delta { more: false }, Vec::new())),
                 None => self.first_page(now, peer, partition, &asker, budget)?,
             },

@@ -351,6 +351,7 @@ impl<E: Engine> Node<E> {
         let brings_dots = parts.iter().any(|p| match p {
             Part::Entry(entry) => entry.dots.iter().any(|d| !pull.asked.has(*d)),
             Part::Claim(_) => true,
+            Part::Closed(closed) => closed.iter().any(|(node, life)| *life > pull.asked.closed_below(*node)),
         });
         let (absorbed, more) = match kind {
             AnswerKind::Gone => {
@@ -361,8 +362,19 @@ impl<E: Engine> Node<E> {
                 if claimed {
                     return Ok(false); // a delta has no claim: a peer's bug, and nothing to build on
                 }
-                let entries = parts.into_iter().filter_map(Part::into_entry).collect();
-                (self.store.absorb_delta(partition, entries)?, more)
+                let (mut entries, mut closed) = (Vec::new(), Vec::new());
+                for part in parts {
+                    match part {
+                        Part::Entry(entry) => entries.push(entry),
+                        Part::Closed(c) if !more => closed = c,
+                        Part::Closed(_) | Part::Claim(_) => {}
+                    }
+                }
+                let absorbed = self.store.absorb_delta(partition, entries)?;
+                if absorbed.is_ok() && !closed.is_empty() {
+                    self.store.absorb_closed(partition, &closed)?;
+                }
+                (absorbed, more)
             }
             AnswerKind::Page { id, after, done } => {
                 let before = pull.scan.as_ref().map_or_else(Bytes::new, |at| at.after.clone());

@@ -3,11 +3,11 @@
 
 use dynode_storage::answer::Budget;
 
-use super::world::{NODES, OWNERS, Session, World, generous};
+use super::world::{NODES, Session, World, generous};
 
 type Act = fn(&mut World);
 
-const ACTS: [(Act, usize); 18] = [
+const ACTS: [(Act, usize); 22] = [
     (World::receive, 450),
     (World::write, 150),
     (World::read, 100),
@@ -26,6 +26,10 @@ const ACTS: [(Act, usize); 18] = [
     (World::cut_power, 10),
     (World::restart_one, 10),
     (World::drop_heard, 5),
+    (World::change_owners, 8),
+    (World::back_up_one, 10),
+    (World::restore_one, 10),
+    (World::close_one, 10),
 ];
 
 impl World {
@@ -59,7 +63,12 @@ impl World {
         self.group = [0; NODES];
         self.group[away] = 2;
         self.flush();
-        let near: Vec<usize> = (0..OWNERS).filter(|o| *o != away).collect();
+        let near: Vec<usize> = self.owners(away).into_iter().filter(|o| *o != away).collect();
+        let epoch = self.nodes[away].epoch;
+        (0..NODES).for_each(|n| self.adopt(n, epoch));
+        if near.len() != 2 || near.iter().any(|n| self.nodes[*n].epoch != epoch) {
+            return;
+        }
         for key in self.keys.clone() {
             if self.rng.chance(300) {
                 let mut session = Session::new();
@@ -74,7 +83,7 @@ impl World {
                 self.sync(of);
                 let partition = self.partition();
                 let told = self.nodes[of].store.told(partition).unwrap();
-                self.nodes[at].heard.insert(of, told);
+                self.hear(at, of, epoch, told);
             }
         }
         near.iter().for_each(|at| self.cut_at(*at));
@@ -84,8 +93,10 @@ impl World {
         self.rng.below(NODES)
     }
 
+    /// A node that takes itself for an owner, where there is one.
     fn owner(&mut self) -> usize {
-        self.rng.below(OWNERS)
+        let owners: Vec<usize> = (0..NODES).filter(|n| self.owns(*n)).collect();
+        if owners.is_empty() { self.any() } else { *self.rng.pick(&owners) }
     }
 
     fn holder(&mut self) -> Option<usize> {
@@ -99,16 +110,17 @@ impl World {
 
     /// The owners that the coordinator reaches, and stand-ins for the others.
     fn replicas(&self, at: usize) -> Vec<usize> {
-        let mut out: Vec<usize> = (0..OWNERS).filter(|o| *o != at && self.reach(at, *o)).collect();
-        if out.len() < OWNERS - 1 {
-            out.extend((OWNERS..NODES).filter(|n| *n != at && self.reach(at, *n)));
-        }
+        let owners = self.owners(at);
+        let mut out: Vec<usize> = owners.into_iter().filter(|o| *o != at && self.reach(at, *o)).collect();
+        let lacking = (owners.len() - 1).saturating_sub(out.len());
+        let spare = (0..NODES).filter(|n| *n != at && !owners.contains(n) && self.reach(at, *n));
+        out.extend(spare.take(lacking).collect::<Vec<_>>());
         out
     }
 
     fn coordinator(&mut self) -> usize {
         let via = self.any();
-        let near: Vec<usize> = (0..OWNERS).filter(|o| self.reach(via, *o)).collect();
+        let near: Vec<usize> = self.owners(via).into_iter().filter(|o| self.reach(via, *o)).collect();
         if near.is_empty() { via } else { *self.rng.pick(&near) }
     }
 
@@ -192,7 +204,9 @@ impl World {
             self.end_turn(of);
             let partition = self.partition();
             let told = self.nodes[of].store.told(partition).unwrap();
-            self.nodes[at].heard.insert(of, told);
+            let epoch = self.nodes[of].epoch;
+            self.adopt(at, epoch);
+            self.hear(at, of, epoch, told);
         }
     }
 
@@ -224,8 +238,10 @@ impl World {
     }
 
     fn cut_at(&mut self, at: usize) {
+        let owners = self.owners(at);
         let node = &mut self.nodes[at];
-        let others: Vec<_> = node.heard.iter().filter(|(n, _)| **n < OWNERS && **n != at).map(|(_, c)| c).collect();
+        let others = node.heard.iter().filter(|(n, _)| **n != at && owners.contains(n)).map(|(_, c)| c);
+        let others: Vec<_> = others.collect();
         let cut = node.store.cut_index(node.partition, &others).unwrap();
         self.log(|| format!("index of {at} cut: {cut}"));
         self.may_end_turn(at);
@@ -266,6 +282,36 @@ impl World {
     fn restart_one(&mut self) {
         let (at, clean) = (self.any(), self.rng.chance(500));
         self.restart(at, clean);
+    }
+
+    fn change_owners(&mut self) {
+        let mut owners = self.layouts[self.layouts.len() - 1];
+        let count = *self.rng.pick(&[1, 1, 3]);
+        for _ in 0..count {
+            let others: Vec<usize> = (0..NODES).filter(|n| !owners.contains(n)).collect();
+            let place = self.rng.below(owners.len());
+            owners[place] = *self.rng.pick(&others);
+        }
+        self.layouts.push(owners);
+        self.counts.owners_changed += 1;
+        let (at, epoch) = (self.any(), self.layouts.len() - 1);
+        self.adopt(at, epoch);
+        self.log(|| format!("owners {owners:?}, as {at} knows"));
+    }
+
+    fn back_up_one(&mut self) {
+        let at = self.any();
+        self.back_up(at);
+    }
+
+    fn restore_one(&mut self) {
+        let at = self.any();
+        self.restore(at);
+    }
+
+    fn close_one(&mut self) {
+        let at = self.any();
+        self.close_lives(at);
     }
 
     fn drop_heard(&mut self) {

@@ -52,6 +52,7 @@ pub fn pull(to: &mut Mem, from: &mut Mem) {
     let asker = clock(to);
     let delta = from.delta(P, &asker, None, ALL).unwrap().expect("the index reaches back");
     to.absorb_delta(P, delta.entries).unwrap().unwrap();
+    to.absorb_closed(P, &delta.closed).unwrap();
 }
 
 /// The index of `at` goes, on the word of a copy that contains all.

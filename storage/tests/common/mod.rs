@@ -4,6 +4,7 @@
 pub mod acts;
 pub mod hand;
 pub mod heal;
+pub mod lives;
 pub mod node;
 pub mod oracle;
 pub mod rng;

@@ -26,8 +26,15 @@ pub struct Node {
     pub store: Store<MemoryEngine>,
     /// The letters of the present turn: they leave when it is committed.
     pub outbox: Vec<Letter>,
-    /// What the other nodes said that they have synced.
+    /// Which layout it goes by.
+    pub epoch: usize,
+    /// What owners said, under this node's present layout, that they have synced.
     pub heard: BTreeMap<usize, Clock>,
+    /// All lives of these nodes below these are refused: their dots are taken only from nodes that refuse them too, and
+    /// nothing at all that was sent in one of them. Kept where no fault takes it back.
+    pub refused: BTreeMap<NodeId, u64>,
+    /// What was on the disk at some time.
+    pub backup: Option<(MemoryEngine, Truth)>,
     pub asking: Option<Asking>,
     /// Scans that others take from here, with the truth of when they began.
     pub scans: BTreeMap<u64, (Scan<MemorySnapshot>, Rc<Truth>)>,
@@ -44,7 +51,10 @@ impl Node {
             partition,
             store: Store::open(MemoryEngine::new(), id, first_life, Past::Whole).unwrap(),
             outbox: Vec::new(),
+            epoch: 0,
             heard: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            backup: None,
             asking: None,
             scans: BTreeMap::new(),
             truth: Truth::default(),
@@ -62,6 +72,14 @@ impl Node {
 
     pub fn clock(&mut self) -> Clock {
         self.store.find(self.partition).unwrap().map_or_else(Clock::new, |c| c.clock().clone())
+    }
+
+    /// The life in which this node's next letter is sent, and below which all of its lives have ended.
+    pub fn life(&mut self) -> u64 {
+        match self.store.find(self.partition).unwrap() {
+            Some(copy) => copy.actor().life,
+            None => self.store.next_life(),
+        }
     }
 
     /// Opens what is on this disk; all that was only in memory is gone.

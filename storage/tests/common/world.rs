@@ -1,22 +1,23 @@
-//! Three owners and a stand-in that hold copies of one partition and write letters to each other. Letters get lost, come
-//! twice and in any order; nodes stop, lose power, lose disks; the oracle looks on.
+//! Six nodes that hold copies of one partition and write letters to each other; three of them own it, and not all agree on
+//! which. Letters get lost, come twice and in any order; nodes stop, lose power, lose disks, get old backups; owners change;
+//! lives that have ended are closed; the oracle looks on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use dynode_ring::PartitionId;
+use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::answer::Budget;
 use dynode_storage::codec::{self, Entry, Part};
-use dynode_storage::{Clock, Dot, Object, ObjectKey, Past, Payload};
+use dynode_storage::{Clock, Dot, Object, ObjectKey, Past, Payload, Store};
 
 use super::node::{Asking, Node};
 use super::oracle::{Op, Oracle, Truth};
 use super::rng::Rng;
 
-/// The owners are 0, 1, 2; node 3 is the stand-in.
+/// The owners are 0, 1, 2 at first; the other nodes are stand-ins.
 pub const OWNERS: usize = 3;
-pub const NODES: usize = 4;
+pub const NODES: usize = 6;
 
 /// What a client knows of a key: the context it was given, and the writes that it has truly seen.
 pub type Session = BTreeMap<ObjectKey, (Clock, BTreeSet<Op>)>;
@@ -25,6 +26,11 @@ pub type Session = BTreeMap<ObjectKey, (Clock, BTreeSet<Op>)>;
 pub struct Letter {
     pub to: usize,
     pub from: usize,
+    /// Which layout its sender went by.
+    pub epoch: usize,
+    /// The sender's life, and what it refused then.
+    pub life: u64,
+    pub refused: BTreeMap<NodeId, u64>,
     pub body: Body,
 }
 
@@ -32,12 +38,21 @@ pub struct Letter {
 pub enum Body {
     /// A write on its way to a replica: an encoded entry.
     Write { op: Op, entry: Bytes },
-    /// "Here is my clock; send what I lack."
+    /// "Here is my clock; send what I lack." An answer is for the life that asked.
     Pull { clock: Clock, told: Clock, only: Option<ObjectKey>, scan: Option<(u64, Bytes)>, budget: Budget },
     /// Encoded parts from the index. `truth`: for the oracle, that of the source then.
-    Delta { told: Clock, parts: Bytes, truth: Rc<Truth> },
+    Delta { asked_in: u64, told: Clock, parts: Bytes, truth: Rc<Truth> },
     /// Encoded parts of a scan. `truth`: for the oracle, that of the source when the scan began.
-    Page { told: Clock, id: u64, before: Bytes, after: Bytes, done: bool, parts: Bytes, truth: Rc<Truth> },
+    Page {
+        asked_in: u64,
+        told: Clock,
+        id: u64,
+        before: Bytes,
+        after: Bytes,
+        done: bool,
+        parts: Bytes,
+        truth: Rc<Truth>,
+    },
     /// There is no copy, or no such scan.
     Gone,
 }
@@ -48,6 +63,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub queue: Vec<Letter>,
     pub oracle: Oracle,
+    /// The owners under each layout; a node knows one of these.
+    pub layouts: Vec<[usize; OWNERS]>,
     pub sessions: Vec<Session>,
     pub keys: Vec<ObjectKey>,
     /// Nodes reach each other within a group.
@@ -85,7 +102,8 @@ macro_rules! counts {
 
 counts! {
     scans, scans_of_scanning, pages, refused_pages, claims, claims_of_many_pages, values_gone_by_scan, refused_entries,
-    writes_while_scanning, reads_while_scanning, power_cuts_while_scanning, copies_let_go
+    writes_while_scanning, reads_while_scanning, power_cuts_while_scanning, copies_let_go, owners_changed, backups_restored,
+    backups_too_old, lives_closed, gaps_closed, stale_letters
 }
 
 pub fn generous() -> Budget {
@@ -103,6 +121,7 @@ impl World {
             nodes: (0..NODES as u64).map(|n| Node::new(n + 1, partition, 1)).collect(),
             queue: Vec::new(),
             oracle: Oracle::default(),
+            layouts: vec![[0, 1, 2]],
             sessions: vec![Session::new(); 4],
             keys,
             group: [0; NODES],
@@ -131,14 +150,25 @@ impl World {
         self.group[a] == self.group[b]
     }
 
-    /// A life that no node had before.
+    /// A life greater than any that a node had before: a run goes on from at most two million beyond where it began.
     pub fn new_lives(&mut self) -> u64 {
-        self.next_life += 1000;
+        self.next_life += 1 << 22;
         self.next_life
     }
 
+    /// The owners under the layout that the node goes by.
+    pub fn owners(&self, at: usize) -> [usize; OWNERS] {
+        self.layouts[self.nodes[at].epoch]
+    }
+
+    pub fn owns(&self, at: usize) -> bool {
+        self.owners(at).contains(&at)
+    }
+
     pub fn send(&mut self, to: usize, from: usize, body: Body) {
-        self.nodes[from].outbox.push(Letter { to, from, body });
+        let node = &mut self.nodes[from];
+        let (epoch, life, refused) = (node.epoch, node.life(), node.refused.clone());
+        node.outbox.push(Letter { to, from, epoch, life, refused, body });
     }
 
     /// Ends the node's turn: one batch, then the letters leave.
@@ -228,8 +258,22 @@ impl World {
     }
 
     pub fn deliver(&mut self, letter: Letter) {
-        let Letter { to, from, body } = letter;
-        if !self.reach(to, from) {
+        if !self.reach(letter.to, letter.from) {
+            return;
+        }
+        if self.is_stale(&letter) {
+            self.counts.stale_letters += 1;
+            return;
+        }
+        let Letter { to, from, epoch, life: asked_in, body, .. } = letter;
+        self.adopt(to, epoch);
+        // An answer to a former life promises nothing to this one: a node drops it. Where it does not, the store must refuse
+        // what it cannot take in; but the word that a delta is complete is for the node alone to believe.
+        let asked_before = match &body {
+            Body::Delta { asked_in, .. } | Body::Page { asked_in, .. } => *asked_in != self.nodes[to].life(),
+            _ => false,
+        };
+        if asked_before && self.rng.chance(500) {
             return;
         }
         match body {
@@ -241,21 +285,31 @@ impl World {
                 self.nodes[to].truth.dots.insert(op);
             }
             Body::Pull { clock, told, only, scan, budget } if self.nodes[to].has_copy() => {
-                self.nodes[to].heard.insert(from, told);
-                self.answer(to, from, &clock, only.as_ref(), scan, budget);
+                self.hear(to, from, epoch, told);
+                self.answer(to, from, asked_in, &clock, only.as_ref(), scan, budget);
             }
             Body::Pull { .. } => self.send(from, to, Body::Gone),
             _ if !self.nodes[to].has_copy() => {}
-            Body::Delta { told, parts, truth } => {
-                self.nodes[to].heard.insert(from, told);
+            Body::Delta { told, parts, truth, .. } => {
+                self.hear(to, from, epoch, told);
+                let mut whole = !asked_before;
                 for part in codec::decode_parts(parts).unwrap() {
-                    let Part::Entry(entry) = part else { panic!("a delta claims nothing") };
-                    let reflected = truth.of(&entry.key);
-                    self.take_entry(to, entry, reflected);
+                    match part {
+                        Part::Entry(entry) => {
+                            let reflected = truth.of(&entry.key);
+                            whole &= self.take_entry(to, entry, reflected);
+                        }
+                        Part::Closed(closed) if whole => {
+                            let partition = self.partition();
+                            self.nodes[to].store.absorb_closed(partition, &closed).unwrap();
+                        }
+                        Part::Closed(_) => {}
+                        Part::Claim(_) => panic!("a delta claims nothing"),
+                    }
                 }
             }
-            Body::Page { told, id, before, after, done, parts, truth } => {
-                self.nodes[to].heard.insert(from, told);
+            Body::Page { told, id, before, after, done, parts, truth, .. } => {
+                self.hear(to, from, epoch, told);
                 self.take_page(to, from, id, &before, &after, done, parts, &truth);
             }
             Body::Gone => {
@@ -266,10 +320,12 @@ impl World {
         self.may_end_turn(to);
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn answer(
         &mut self,
         at: usize,
         asker: usize,
+        asked_in: u64,
         clock: &Clock,
         only: Option<&ObjectKey>,
         scan: Option<(u64, Bytes)>,
@@ -285,9 +341,9 @@ impl World {
                 let answer = self.nodes[at].store.delta(partition, clock, only, budget).unwrap();
                 if let Some(delta) = answer {
                     self.log(|| format!("{at} answers {asker} with {:?}, more: {}", delta.entries, delta.more));
-                    let parts = encoded(delta.entries.into_iter().map(Part::Entry));
+                    let parts = encoded(delta.into_parts());
                     let truth = Rc::new(self.nodes[at].truth.clone());
-                    return self.send(asker, at, Body::Delta { told, parts, truth });
+                    return self.send(asker, at, Body::Delta { asked_in, told, parts, truth });
                 }
                 if only.is_some() {
                     return;
@@ -310,7 +366,7 @@ impl World {
                 page.parts
             )
         });
-        self.send(asker, at, Body::Page { told, id, before, after, done, parts: encoded(page.parts), truth });
+        self.send(asker, at, Body::Page { asked_in, told, id, before, after, done, parts: encoded(page.parts), truth });
     }
 
     fn take_entry(&mut self, to: usize, entry: Entry, reflected: BTreeSet<Op>) -> bool {
@@ -391,11 +447,52 @@ impl World {
         self.nodes[at].synced.dots.iter().filter(|op| self.oracle.is_acknowledged(**op)).all(elsewhere)
     }
 
+    /// Puts aside what is synced at a node.
+    pub fn back_up(&mut self, at: usize) {
+        self.end_turn(at);
+        if self.nodes[at].has_copy() {
+            let node = &mut self.nodes[at];
+            let mut disk = node.store.engine().clone();
+            disk.lose_unsynced();
+            node.backup = Some((disk, node.synced.clone()));
+        }
+    }
+
+    /// Puts a backup in place of the disk, where that takes nothing that was acknowledged. One that is older than the closing
+    /// of a life that it holds is not a copy any more, only values to import.
+    pub fn restore(&mut self, at: usize) {
+        let Some((disk, truth)) = self.nodes[at].backup.clone() else { return };
+        let elsewhere = |op: &Op| {
+            truth.dots.contains(op)
+                || self.nodes.iter().enumerate().any(|(n, node)| n != at && node.synced.dots.contains(op))
+        };
+        let node = &self.nodes[at];
+        if !node.synced.dots.iter().filter(|op| self.oracle.is_acknowledged(**op)).all(elsewhere) {
+            return;
+        }
+        let mut backup = Store::open(disk.clone(), node.id, 0, Past::Whole).unwrap();
+        let clock = backup.find(self.partition()).unwrap().map_or_else(Clock::new, |c| c.clock().clone());
+        if node.refused.iter().any(|(node, life)| !clock.of_lives_below(*node, *life).is_empty()) {
+            self.counts.backups_too_old += 1;
+            return;
+        }
+        self.log(|| format!("{at} gets an old backup"));
+        self.counts.backups_restored += 1;
+        let lives = self.new_lives();
+        let node = &mut self.nodes[at];
+        node.reopen(disk, lives, Past::MayLack);
+        node.truth.clone_from(&truth);
+        node.synced = truth;
+    }
+
     pub fn lose_disk(&mut self, at: usize) {
         if self.nodes[at].has_copy() && self.spare(at) {
             self.log(|| format!("{at} loses its disk"));
             let lives = self.new_lives();
-            self.nodes[at] = Node::new(at as u64 + 1, self.partition(), lives);
+            let fresh = Node::new(at as u64 + 1, self.partition(), lives);
+            let lost = std::mem::replace(&mut self.nodes[at], fresh);
+            let node = &mut self.nodes[at];
+            (node.epoch, node.refused, node.backup) = (lost.epoch, lost.refused, lost.backup);
         }
     }
 

@@ -149,6 +149,11 @@ impl Trace {
                 Part::Claim(c) => {
                     write!(out, "; claim {} watermark {}", self.clock(&c.clock), self.clock(&c.watermark))
                 }
+                Part::Closed(closed) => {
+                    let mut clock = Clock::new();
+                    closed.iter().for_each(|(node, life)| clock.close(*node, *life));
+                    write!(out, "; closed {}", self.clock(&clock))
+                }
             };
         }
         out
