@@ -38,6 +38,8 @@ pub struct Entry {
 pub struct Checkpoint {
     /// The life of the copy's actor.
     pub life: u64,
+    /// The copy may lack what it had acknowledged in a former life.
+    pub recovering: bool,
     /// What the copy contains.
     pub clock: Clock,
     /// Contiguous per actor: dots up to here have left the index.
@@ -265,6 +267,7 @@ fn common_floor(parts: &[Part]) -> Clock {
 pub fn encode_checkpoint(c: &Checkpoint) -> Vec<u8> {
     let mut out = vec![FORMAT];
     out.extend_from_slice(&c.life.to_le_bytes());
+    out.push(u8::from(c.recovering));
     out.extend_from_slice(&c.content.to_le_bytes());
     put_clock(&mut out, &c.clock);
     put_clock(&mut out, &c.watermark);
@@ -537,14 +540,20 @@ pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
 /// See [`encode_checkpoint`].
 pub fn decode_checkpoint(bytes: Bytes) -> Result<Checkpoint, Corrupt> {
     let mut r = Reader::with_format(bytes)?;
-    let (life, content) = (r.word()?, r.word()?);
+    let life = r.word()?;
+    let recovering = match r.byte()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Corrupt("neither recovering nor not")),
+    };
+    let content = r.word()?;
     let (clock, watermark, remains) = (r.clock()?, r.clock()?, r.clock()?);
     let mut scans = Vec::new();
     for _ in 0..r.count(2)? {
         let len = r.varint()?;
         scans.push(Scanned { upto: r.take(len)?, clock: r.clock()? });
     }
-    let checkpoint = Checkpoint { life, clock, watermark, content, remains, scans };
+    let checkpoint = Checkpoint { life, recovering, clock, watermark, content, remains, scans };
     r.finish().map(|()| checkpoint)
 }
 

@@ -29,6 +29,7 @@ const CHECKPOINT_EVERY: u64 = 4096;
 pub struct Copy {
     partition: PartitionId,
     actor: Actor,
+    recovering: bool,
     /// The last counter given out in this life.
     pub(crate) counter: u64,
     pub(crate) clock: Clock,
@@ -65,6 +66,7 @@ impl Copy {
         Copy {
             partition,
             actor,
+            recovering: true,
             counter: 0,
             clock: Clock::new(),
             watermark: Clock::new(),
@@ -145,6 +147,17 @@ impl Copy {
         self.strips.any || !self.scans.is_empty()
     }
 
+    /// May it lack what it had acknowledged in a former life? So it is from when it begins, empty or rolled back, until
+    /// [`Store::recovered`](crate::Store::recovered), restarts included.
+    pub fn is_recovering(&self) -> bool {
+        self.recovering
+    }
+
+    pub(crate) fn set_recovering(&mut self, recovering: bool) {
+        self.checkpoint_due |= self.recovering != recovering;
+        self.recovering = recovering;
+    }
+
     /// Does this dot of the copy's own present life say that the copy once contained more than it does?
     pub fn is_ahead(&self, dot: Dot) -> bool {
         dot.actor == self.actor && dot.counter > self.counter
@@ -186,6 +199,7 @@ impl Copy {
         self.since_checkpoint = 0;
         Some(codec::encode_checkpoint(&Checkpoint {
             life: self.actor.life,
+            recovering: self.recovering,
             clock: self.clock.clone(),
             watermark: self.watermark.clone(),
             content: self.content,

@@ -18,7 +18,8 @@ impl Copy {
         node: NodeId,
         partition: PartitionId,
     ) -> Result<Option<Copy>, EngineError> {
-        let Some(Checkpoint { life, clock, watermark, content, remains, scans }) = load_checkpoint(engine, partition)?
+        let Some(Checkpoint { life, recovering, clock, watermark, content, remains, scans }) =
+            load_checkpoint(engine, partition)?
         else {
             return Ok(None);
         };
@@ -26,6 +27,7 @@ impl Copy {
         copy.clock = clock;
         copy.watermark = watermark;
         copy.content = content;
+        copy.set_recovering(recovering);
         copy.remains = remains;
         copy.scans = Scans::new(scans);
         copy.checkpoint_due = false;

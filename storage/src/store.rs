@@ -160,12 +160,29 @@ impl<E: Engine> Store<E> {
         self.copies.get_mut(&partition).map(|copy| (&self.engine, &mut self.turn, copy))
     }
 
-    /// Ends the copy's life: its actor is never used again.
+    /// Ends the copy's life, since it lacks something that it had or may have had: its actor is never used again, and it is
+    /// recovering.
     pub fn begin_life(&mut self, partition: PartitionId) -> Result<(), EngineError> {
+        self.go_on_in_new_life(partition)?;
+        self.copy(partition)?.set_recovering(true);
+        Ok(())
+    }
+
+    /// Ends the copy's life, as a precaution: its actor is never used again.
+    pub fn go_on_in_new_life(&mut self, partition: PartitionId) -> Result<(), EngineError> {
         let life = self.take_life();
         let copy = self.copy(partition)?;
         if !broken(Rule::Reuse) {
             copy.begin_life(life);
+            self.touch(partition);
+        }
+        Ok(())
+    }
+
+    /// The copy contains what enough others have: it is no longer recovering.
+    pub fn recovered(&mut self, partition: PartitionId) -> Result<(), EngineError> {
+        if let Some(copy) = self.find(partition)?.filter(|c| c.is_recovering()) {
+            copy.set_recovering(false);
             self.touch(partition);
         }
         Ok(())

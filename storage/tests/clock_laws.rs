@@ -180,8 +180,8 @@ proptest! {
             .map(|n| (NodeId(n), closed_below(&sa, NodeId(n))))
             .filter(|(node, life)| *life > closed_below(&sb, *node))
             .collect();
-        prop_assert_eq!(ca.minus(&cb).closed().to_vec(), closed.clone());
-        prop_assert_eq!(ca.beyond(&cb).closed().to_vec(), closed.clone());
+        prop_assert_eq!(&ca.minus(&cb).closed().to_vec(), &closed);
+        prop_assert_eq!(&ca.beyond(&cb).closed().to_vec(), &closed);
         prop_assert_eq!(ca.closed_beyond(&cb), closed);
         prop_assert_eq!(ca.minus(&cb).union(&cb), ca.union(&cb));
         prop_assert_eq!(ca.beyond(&cb).union(&cb), ca.union(&cb));

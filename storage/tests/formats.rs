@@ -116,10 +116,17 @@ fn closed_lives() {
 fn checkpoints_and_index_entries() {
     let scans = vec![Scanned { upto: key().as_bytes().clone(), clock: clock() }];
     let remains = [dot(3, 5)].into_iter().collect();
-    let checkpoint =
-        Checkpoint { life: 0x0102, clock: clock(), watermark: Clock::new(), content: 0xfe, remains, scans };
+    let checkpoint = Checkpoint {
+        life: 0x0102,
+        recovering: true,
+        clock: clock(),
+        watermark: Clock::new(),
+        content: 0xfe,
+        remains,
+        scans,
+    };
     let expected =
-        format!("01 0201000000000000 fe00000000000000 {} 00 01{A3}010500 01 07 {KEY} {}", clock_hex(), clock_hex());
+        format!("01 0201000000000000 01 fe00000000000000 {} 00 01{A3}010500 01 07 {KEY} {}", clock_hex(), clock_hex());
     assert_eq!(hex(&codec::encode_checkpoint(&checkpoint)), expected.replace(' ', ""));
     assert_eq!(hex(&codec::encode_index(&key(), 0x0506)), format!("010605000000000000{KEY}"));
 }

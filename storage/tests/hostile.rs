@@ -73,6 +73,7 @@ fn sound(form: usize, rng: &mut Rng) -> Vec<u8> {
             let scans = scans.collect();
             codec::encode_checkpoint(&Checkpoint {
                 life: 1,
+                recovering: rng.chance(500),
                 clock: clock(rng),
                 watermark: clock(rng),
                 content: 2,

@@ -118,7 +118,7 @@ proptest! {
         let scans = vec![Scanned { upto: entry.key.as_bytes().clone(), clock: clock.clone() }];
         let content = !moved;
         let checkpoint =
-            Checkpoint { life: moved, clock: entry.object.context, watermark: clock, content, remains, scans };
+            Checkpoint { life: moved, recovering: moved % 2 == 0, clock: entry.object.context, watermark: clock, content, remains, scans };
         prop_assert_eq!(codec::decode_checkpoint(codec::encode_checkpoint(&checkpoint).into()).unwrap(), checkpoint);
     }
 

@@ -426,7 +426,10 @@ pub struct Replicate {
 
 /// The write is in the copy, as durable as the node's setting says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplicateDone {}
+pub struct ReplicateDone {
+    /// The copy may lack writes that it had acknowledged in a former life: it counts in no strict quorum.
+    pub recovering: bool,
+}
 
 /// Read a key from a copy. Answered by [`Fetched`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -449,6 +452,9 @@ pub struct Fetch {
 pub struct Fetched {
     /// The copy holds exactly the values that the asker has.
     pub same: bool,
+    /// The copy may lack writes that it had acknowledged in a former life: it counts in no strict quorum, and what it does
+    /// not have may be there all the same.
+    pub recovering: bool,
 }
 
 /// Hashes of the sender's synced clocks, for owners of the partitions. Answered by [`Clocks`].

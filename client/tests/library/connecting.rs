@@ -57,7 +57,7 @@ fn a_newer_node_is_refused_and_says_why() {
         server.always("Hello", Fault::Say(Box::new(welcome.into())));
         let error = Client::connect([server.addr()]).await.unwrap_err();
         assert!(matches!(&error, Error::Refused { detail } if detail.contains("version 9")), "{error}");
-        server.always("Hello", Fault::Say(Box::new(ReplicateDone {}.into())));
+        server.always("Hello", Fault::Say(Box::new(ReplicateDone { recovering: false }.into())));
         assert_eq!(Client::connect([server.addr()]).await.unwrap_err().kind(), "unexpected");
     });
 }
@@ -161,7 +161,7 @@ fn nodes_are_asked_about_themselves() {
         let alone = dynode_client::inspect(servers[1].addr(), Topic::Status, crate::PATIENCE).await;
         assert_eq!(alone.unwrap(), "{\"node\":2}");
         assert_eq!(client.inspect(Some(NodeId(9)), Topic::Status).await.unwrap_err().kind(), "bad_request");
-        servers[2].next("Inspect", [Fault::Say(Box::new(Message::from(ReplicateDone {})))]);
+        servers[2].next("Inspect", [Fault::Say(Box::new(Message::from(ReplicateDone { recovering: false })))]);
         assert_eq!(client.inspect(Some(NodeId(3)), Topic::Status).await.unwrap_err().kind(), "unexpected");
     });
 }

@@ -73,7 +73,7 @@ fn what_a_node_may_have_taken_is_not_sent_again() {
             assert_eq!((error.kind(), error.changed()), (code.as_str(), Changed::Unknown));
             assert_eq!(server.seen("Put"), at + 1);
         }
-        server.next("Put", [Fault::Say(Box::new(Message::from(ReplicateDone {})))]);
+        server.next("Put", [Fault::Say(Box::new(Message::from(ReplicateDone { recovering: false })))]);
         let error = files.put("a", "1").await.unwrap_err();
         assert_eq!((error.kind(), error.changed()), ("unexpected", Changed::Unknown));
     });

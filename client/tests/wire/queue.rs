@@ -68,7 +68,7 @@ fn a_long_body_is_queued_without_a_copy() {
 #[test]
 fn a_frame_that_does_not_fit_leaves_the_queue_as_it_was() {
     let mut queue = OutQueue::new();
-    queue.push_parts(1, &ReplicateDone {}.into(), &Bytes::new()).unwrap();
+    queue.push_parts(1, &ReplicateDone { recovering: false }.into(), &Bytes::new()).unwrap();
     let before = queue.len_bytes();
     let long_body = Bytes::from(vec![0; BODY_BYTES_MAX + 1]);
     let long_header = Keys { keys: vec![Bytes::from(vec![0; HEADER_BYTES_MAX])], more: false };
@@ -76,7 +76,7 @@ fn a_frame_that_does_not_fit_leaves_the_queue_as_it_was() {
         assert!(matches!(queue.push_parts(2, &message, &body), Err(WireError::DoesNotFit { .. })));
         assert_eq!(queue.len_bytes(), before);
     }
-    queue.push_parts(3, &ReplicateDone {}.into(), &Bytes::new()).unwrap();
+    queue.push_parts(3, &ReplicateDone { recovering: false }.into(), &Bytes::new()).unwrap();
     let mut read = BytesMut::from(&queue.copy_to_bytes(queue.remaining())[..]);
     assert_eq!(decode(&mut read).unwrap().unwrap().request, 1);
     assert_eq!(decode(&mut read).unwrap().unwrap().request, 3);

@@ -136,11 +136,11 @@ fn peer_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         any::<(u64, u16, u32)>()
             .prop_map(|(epoch, partition, timeout_ms)| Replicate { epoch, partition, timeout_ms }.into()),
-        Just(ReplicateDone {}.into()),
+        any::<bool>().prop_map(|recovering| ReplicateDone { recovering }.into()),
         (any::<(u64, u16)>(), bytes(), bytes(), bytes()).prop_map(|((epoch, partition), bucket, key, have)| {
             Fetch { epoch, partition, bucket, key, have }.into()
         }),
-        any::<bool>().prop_map(|same| Fetched { same }.into()),
+        any::<(bool, bool)>().prop_map(|(same, recovering)| Fetched { same, recovering }.into()),
         (any::<u64>(), vec(digest, 0..9)).prop_map(|(epoch, digests)| Digests { epoch, digests }.into()),
         (any::<u64>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9))
             .prop_map(|(epoch, differing, absent)| Clocks { epoch, differing, absent }.into()),

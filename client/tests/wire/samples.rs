@@ -65,9 +65,9 @@ pub(crate) fn samples() -> Vec<Frame> {
         (Inspect { topic: Topic::Storage }.into(), b("")),
         (Report {}.into(), b("{}")),
         (Replicate { epoch: 3, partition: 17, required: true, timeout_ms: 250 }.into(), b("delta")),
-        (ReplicateDone {}.into(), b("")),
+        (ReplicateDone { recovering: false }.into(), b("")),
         (Fetch { epoch: 3, partition: 17, bucket: b("f"), key: b("k"), have: b("dots") }.into(), b("")),
-        (Fetched { same: true }.into(), b("")),
+        (Fetched { same: true, recovering: false }.into(), b("")),
         (Digests { epoch: 3, digests: vec![Digest { partition: 1, clock: u64::MAX, content: 5 }] }.into(), b("")),
         (Clocks { epoch: 3, differing: vec![(1, 70_000)], absent: vec![2, 3] }.into(), b("clock")),
         (

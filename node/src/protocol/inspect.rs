@@ -96,7 +96,7 @@ impl<E: Engine> Node<E> {
             scans_served: self.source.len(),
             pulling: self.sync.pulling(),
             repairs: self.sync.repairs,
-            sync_entries: self.sync.entries(),
+            sync_entries: self.sync.entries() + self.recovery.len(),
             hints: self.hints.len(),
             hint_bytes: self.hints.bytes(),
         }
@@ -148,6 +148,7 @@ impl<E: Engine> Node<E> {
             })
             .collect();
         let owned = layout.owned_by(self.config.node).count();
+        let recovering = self.count_recovering()?;
         let mut indexed = 0;
         for partition in layout.owned_by(self.config.node) {
             indexed += self.store.find(partition)?.map_or(0, |c| c.indexed());
@@ -173,6 +174,7 @@ impl<E: Engine> Node<E> {
             "operations": self.operations.len(),
             "sync": {
                 "lacking": self.sync.lacking(),
+                "recovering": recovering,
                 "pulling": self.sync.pulling(),
                 "scans_served": self.source.len(),
                 "rounds": self.sync.rounds(),

@@ -19,6 +19,7 @@
 //! | `sync` | owners compare clocks and pull what they lack |
 //! | `source` | answering pulls |
 //! | `handoff` | copies held for owners that were away, until every owner contains them |
+//! | `recovery` | copies that may lack what they had acknowledged |
 //! | `repair` | one key, after a read found a copy behind |
 //! | `housekeep` | index collection, stripping, idle scans |
 //! | `inspect` | reports about the node itself |
@@ -33,6 +34,7 @@ mod housekeep;
 mod inspect;
 mod put;
 mod quorum;
+mod recovery;
 mod repair;
 mod replica;
 mod source;
@@ -113,6 +115,7 @@ pub struct Node<E: Engine> {
     sync: sync::SyncState,
     source: source::SourceState<E>,
     hints: handoff::Hints,
+    recovery: recovery::Recovery,
     housekeeping: housekeep::Rounds,
     counters: Counters,
     draining: bool,
@@ -189,6 +192,7 @@ impl<E: Engine> Node<E> {
             sync: sync::SyncState::default(),
             source: source::SourceState::default(),
             hints,
+            recovery: recovery::Recovery::default(),
             housekeeping,
             counters: Counters::default(),
             draining: false,

@@ -37,10 +37,11 @@ impl<E: Engine> Node<E> {
         self.counters.replicated += 1;
         match self.store.apply(partition, &entry.key, entry.object, &entry.dots)? {
             Ok(_) => {
+                let recovering = self.is_recovering(partition)?;
                 if !self.owns(partition) {
                     self.took_hint(now, partition, bytes);
                 }
-                out.reply(reply_to, ReplicateDone {});
+                out.reply(reply_to, ReplicateDone { recovering });
             }
             Err(_) => return self.unreadable(peer, reply_to, "a write without its value", out),
         }
@@ -61,6 +62,7 @@ impl<E: Engine> Node<E> {
             Err(why) => return self.unreadable(peer, reply_to, &why.to_string(), out),
         };
         self.counters.fetched += 1;
+        let recovering = self.is_recovering(partition)?;
         let key = ObjectKey::new(&m.bucket, &m.key);
         let mut object = match self.store.find(partition)? {
             Some(_) => self.store.read(partition, &key)?,
@@ -69,13 +71,13 @@ impl<E: Engine> Node<E> {
         if object.dots().eq(have.iter().copied()) {
             // Equal values do not mean that both have seen the same: what this copy has seen and let go must not come
             // back from a third.
-            out.reply_with(reply_to, Fetched { same: true }, encode_clock(&object.context).into());
+            out.reply_with(reply_to, Fetched { same: true, recovering }, encode_clock(&object.context).into());
             return Ok(());
         }
         for sibling in object.values.iter_mut().filter(|s| have.contains(&s.dot)) {
             sibling.value = Payload::Known;
         }
-        out.reply_with(reply_to, Fetched { same: false }, encode_object(&object).into());
+        out.reply_with(reply_to, Fetched { same: false, recovering }, encode_object(&object).into());
         Ok(())
     }
 

@@ -240,6 +240,7 @@ impl<E: Engine> Node<E> {
             true => self.sync.lacked.remove(&at),
             false => self.sync.lacked.insert(at, clock.clone()),
         };
+        self.recover(partition, peer, &clock)?;
         self.sync.heard.insert(at, clock);
         if missed_before {
             self.sync.want(partition, peer);

@@ -22,9 +22,10 @@ impl World {
             + limits::PULLS_MAX
             + limits::REPAIRS_MAX
             + rounds;
-        // Of each partition: the other owners' clocks, or for a stand-in all owners'; what is lacked; what is pulled.
+        // Of each partition: the other owners' clocks, or for a stand-in all owners'; what is lacked; what is pulled;
+        // what recovery waits for.
         let owners = usize::from(self.plan.replicas).min(self.plan.nodes);
-        let entries_max = self.layout.partitions() as usize * (2 * owners + 3);
+        let entries_max = self.layout.partitions() as usize * (3 * owners + 3);
         for (at, host) in self.hosts.iter().enumerate() {
             let Some(node) = &host.node else { continue };
             let load = node.load();

@@ -63,7 +63,12 @@ fn get(node: &mut Node<MemoryEngine>, now: Time) -> Vec<(NodeId, u64)> {
 
 fn answer(node: &mut Node<MemoryEngine>, now: Time, (from, request): (NodeId, u64)) -> usize {
     let body = encode_clock(&Clock::new()).into();
-    handle(node, now, Event::Response { from, request, message: Fetched { same: true }.into(), body }).1
+    handle(
+        node,
+        now,
+        Event::Response { from, request, message: Fetched { same: true, recovering: false }.into(), body },
+    )
+    .1
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! Copies that may lack what they had acknowledged: in a new life, after a lost disk, a rollback, damage.
+//!
+//! Such a copy is *recovering*: it takes part in everything, but no strict quorum may count it, and that it has nothing of a
+//! key means nothing. It is so, restarts included, until it contains what enough other owners have told of their synced
+//! clocks since: of `n` owners `n - w + 1`, where `w = n / 2 + 1` is a majority. A write that a majority has acknowledged
+//! did so with at least `w - 1` of the `n - 1` others, and any `n - w + 1` of those include one of them.
+
+use std::collections::BTreeMap;
+
+use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::{Clock, Engine, EngineError};
+
+use super::Node;
+
+/// What recovering copies wait for: the first clock that each other owner told in the copy's present life. At most one for
+/// each other owner of a partition that is owned here.
+#[derive(Default)]
+pub(super) struct Recovery {
+    told: BTreeMap<(PartitionId, NodeId), (u64, Clock)>,
+}
+
+impl Recovery {
+    pub(super) fn len(&self) -> usize {
+        self.told.len()
+    }
+}
+
+/// How many of the other owners must be contained, of `n` in all.
+fn enough(n: usize) -> usize {
+    (n - n / 2).min(n.saturating_sub(1))
+}
+
+impl<E: Engine> Node<E> {
+    /// May this node's copy of a partition that it owns lack what it had acknowledged? Where it has no copy yet, it may. Says
+    /// nothing of copies that are held for others.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed or is damaged.
+    pub fn is_recovering(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
+        let enough = enough(self.config.layout.owners(partition).len());
+        if !self.owns(partition) || enough == 0 {
+            return Ok(false);
+        }
+        Ok(self.store.find(partition)?.is_none_or(|copy| copy.is_recovering()))
+    }
+
+    /// An owner has told its synced clock, under the present layout.
+    pub(super) fn recover(&mut self, partition: PartitionId, peer: NodeId, clock: &Clock) -> Result<(), EngineError> {
+        let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_recovering()) else { return Ok(()) };
+        let (life, mine) = (copy.actor().life, copy.clock());
+        let told = self.recovery.told.entry((partition, peer)).or_insert_with(|| (life, clock.clone()));
+        if told.0 != life {
+            *told = (life, clock.clone());
+        }
+        let of_partition = (partition, NodeId(0))..=(partition, NodeId(u64::MAX));
+        let contained = self
+            .recovery
+            .told
+            .range(of_partition)
+            .filter(|(_, (when, told))| *when == life && mine.covers(told))
+            .count();
+        if contained >= enough(self.config.layout.owners(partition).len()) {
+            self.store.recovered(partition)?;
+            self.recovery.told.retain(|(p, _), _| *p != partition);
+        }
+        Ok(())
+    }
+
+    /// How many of the copies that are owned here are recovering.
+    pub(super) fn count_recovering(&mut self) -> Result<usize, EngineError> {
+        let owned: Vec<PartitionId> = self.config.layout.owned_by(self.config.node).collect();
+        let mut count = 0;
+        for partition in owned {
+            count += usize::from(self.is_recovering(partition)?);
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_majority_is_met_by_all_but_so_few() {
+        let expected = [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (6, 3), (7, 4)];
+        for (n, enough) in expected {
+            assert_eq!(super::enough(n), enough, "of {n}");
+            let majority = n / 2 + 1;
+            assert!(n == 1 || enough + (majority - 1) > n - 1, "of {n}");
+        }
+    }
+}
