@@ -89,6 +89,22 @@ pub const SCANS_MAX: usize = 32;
 /// A scan that nobody went on with for so long is dropped.
 pub const SCAN_IDLE: Micros = Micros::secs(60);
 
+/// What looks like a life that has ended must look so for this long before it is closed: writes under way leave gaps too.
+/// The first owner of a partition waits once, the second twice.
+pub const CLOSE_AFTER: Micros = Micros::secs(2);
+
+/// A partition in which lives were to be closed is tried again after so long.
+pub const CLOSE_AGAIN: Micros = Micros::secs(5);
+
+/// How often a closing looks whether what was handed over has come.
+pub const CLOSE_EVERY: Micros = Micros::millis(500);
+
+/// A closing that has not come to its end after so long is given up, and begun anew later.
+pub const CLOSE_TIMEOUT: Micros = Micros::secs(15);
+
+/// Closings that a node has under way: each asks every member twice.
+pub const CLOSINGS_MAX: usize = 8;
+
 /// One-key repairs under way; beyond it repair is left to the sync of all.
 pub const REPAIRS_MAX: usize = 64;
 

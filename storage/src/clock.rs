@@ -188,6 +188,19 @@ impl Clock {
         }
     }
 
+    /// The greatest life of the node that it knows of; 0 when none. Of closed lives that is the one before the first that is not
+    /// closed, whether or not it ever was.
+    pub fn last_life(&self, node: NodeId) -> u64 {
+        let end = self.lives_below(node, u64::MAX).end;
+        let named = self.actors[..end].last().filter(|e| e.0.node == node).map_or(0, |e| e.0.life);
+        named.max(self.closed_below(node).saturating_sub(1))
+    }
+
+    /// Does it name dots of more than one life of some node?
+    pub fn names_several_lives(&self) -> bool {
+        self.actors.windows(2).any(|pair| pair[0].0.node == pair[1].0.node)
+    }
+
     fn lives_below(&self, node: NodeId, life: u64) -> std::ops::Range<usize> {
         let at = |life| self.actors.partition_point(|e| e.0 < Actor { node, life });
         at(0)..at(life)

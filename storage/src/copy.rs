@@ -6,6 +6,8 @@
 //! much it moved the copy's *set hash* (a sum over keys of a hash of the key and its values' dots), so that the hash is
 //! kept in the same batch as what it speaks of.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use dynode_ring::{NodeId, PartitionId};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -57,6 +59,8 @@ pub(crate) struct Strips {
     pub(crate) added: bool,
     /// Keys of the present pass whose context must stay for now.
     pub(crate) left: usize,
+    /// The greatest life of each node that those contexts name.
+    pub(crate) named: BTreeMap<NodeId, u64>,
     /// Where the pass goes on; empty: it begins.
     pub(crate) from: Vec<u8>,
 }
@@ -137,6 +141,18 @@ impl Copy {
         missing
     }
 
+    /// What it has of the lives of these nodes below these, unfinished scans included.
+    pub(crate) fn hand_over(&self, lives: &[(NodeId, u64)]) -> Clock {
+        let mut has = self.clock.below(lives);
+        self.scans.as_slice().iter().for_each(|scan| has.merge(&scan.clock.below(lives)));
+        has
+    }
+
+    /// Does it name dots of more than one life of some node? All but the last have ended.
+    pub fn has_several_lives(&self) -> bool {
+        self.clock.names_several_lives()
+    }
+
     /// Is a scan unfinished? Such a copy lacks some of what it has heard of, and has some of which its clock says nothing.
     pub fn is_scanning(&self) -> bool {
         !self.scans.is_empty()
@@ -145,6 +161,16 @@ impl Copy {
     /// May [`Store::strip`](crate::Store::strip) find something to do?
     pub fn maybe_unstripped(&self) -> bool {
         self.strips.any || !self.scans.is_empty()
+    }
+
+    /// The greatest life of a node that the copy knows of, from its clock or from contexts that could not be stripped.
+    pub fn last_life(&self, node: NodeId) -> u64 {
+        self.clock.last_life(node).max(self.strips.named.get(&node).copied().unwrap_or(0))
+    }
+
+    /// The last counter that it has given out in this life; 0 when none.
+    pub fn last_counter(&self) -> u64 {
+        self.counter
     }
 
     /// May it lack what it had acknowledged in a former life? So it is from when it begins, empty or rolled back, until

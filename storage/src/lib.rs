@@ -20,6 +20,7 @@
 //! | `load` | how a copy is opened: its checkpoint, and the index entries since |
 //! | [`answer`] | what a copy says to one that is behind: deltas and scans |
 //! | [`absorb`] | taking such an answer in |
+//! | [`lives`] | lives that have ended: refusing them; copies that are too old |
 //! | `scans` | scans that are not finished: what a copy has seen beyond its clock |
 //! | `tidy` | what leaves: index entries, contexts, copies |
 //! | `listing` | the keys of a bucket; the set hash computed anew |
@@ -34,6 +35,7 @@ pub mod dot;
 pub mod engine;
 pub mod key;
 mod listing;
+pub mod lives;
 mod load;
 pub mod memory;
 pub mod object;

@@ -15,6 +15,7 @@ use crate::copy::Copy;
 use crate::dot::{Actor, Dot, LIFE_MAX};
 use crate::engine::{Engine, EngineError, Space, Step};
 use crate::key::ObjectKey;
+use crate::lives::{life_of, read_refused};
 use crate::object::Object;
 use crate::place::{clock_at, partition_end, partition_start};
 use crate::rules::{Rule, broken};
@@ -37,6 +38,9 @@ pub enum Past {
     MayLack,
 }
 
+/// By partition: all lives of these nodes below these, ascending by node.
+pub(crate) type Lives = BTreeMap<PartitionId, Vec<(NodeId, u64)>>;
+
 /// The copies of one node over one engine.
 pub struct Store<E> {
     pub(crate) engine: E,
@@ -44,7 +48,12 @@ pub struct Store<E> {
     next_life: u64,
     /// No life up to here is given out in a later run.
     lives_to: u64,
+    /// Random, and different in every run: so far beyond a former life that others know of a new one begins.
+    life_step: u64,
     lives_from: u64,
+    /// The data remember which lives there have been, and nothing is missing in them.
+    knows_its_lives: bool,
+    pub(crate) refused: Lives,
     copies: BTreeMap<PartitionId, Copy>,
     /// The partitions known to have no copy here, so that asking again costs nothing.
     absent: BTreeSet<PartitionId>,
@@ -72,8 +81,11 @@ impl<E: Engine> Store<E> {
         engine.sync()?;
         // The wall clock may have been set back since the last run: lives go on from where that one could have come to,
         // and a random step beyond it, since the data may be an old backup with a later run on other data.
-        let beyond_the_last = read_life(&engine, LIVES_TO)?.saturating_add(first_life % LIVES_A_RUN);
-        let next_life = first_life.max(beyond_the_last);
+        let last = read_life(&engine, LIVES_TO)?;
+        let beyond_the_last = last.saturating_add(first_life % LIVES_A_RUN);
+        let refused = read_refused(&engine)?;
+        let own = refused.values().map(|lives| life_of(lives, node)).max().unwrap_or(0);
+        let next_life = first_life.max(beyond_the_last).max(own).min(LIFE_MAX);
         let mut lives_from = read_life(&engine, LIVES_FROM)?;
         if past == Past::MayLack && !broken(Rule::Reuse) {
             lives_from = next_life;
@@ -85,7 +97,10 @@ impl<E: Engine> Store<E> {
             node,
             next_life,
             lives_to,
+            life_step: 1 + first_life % LIVES_A_RUN,
             lives_from,
+            knows_its_lives: last > 0 && past == Past::Whole,
+            refused,
             copies: BTreeMap::new(),
             absent: BTreeSet::new(),
             turn: Turn::default(),
@@ -192,8 +207,10 @@ impl<E: Engine> Store<E> {
     /// present life that the copy does not know of, it was rolled back unnoticed, and begins a new life before it can give
     /// those dots out again. True if it did. To be asked before [`Store::next_dot`], with the context of the write.
     pub fn hear(&mut self, partition: PartitionId, clock: &Clock) -> Result<bool, EngineError> {
-        self.next_life = self.next_life.max(clock.closed_below(self.node).min(LIFE_MAX));
-        let behind = self.find(partition)?.is_some_and(|copy| copy.is_behind_itself(clock)) && !broken(Rule::Reuse);
+        let last = clock.last_life(self.node);
+        self.raise_lives(last);
+        let is_behind = |copy: &mut Copy| copy.actor().life < last || copy.is_behind_itself(clock);
+        let behind = self.find(partition)?.is_some_and(is_behind) && !broken(Rule::Reuse);
         if behind {
             self.begin_life(partition)?;
         }
@@ -203,9 +220,25 @@ impl<E: Engine> Store<E> {
     /// Hears that these nodes' lives below these are closed, or soon will be. A copy of this node that lives in one of them
     /// begins a new life beyond. True if it did.
     pub fn live_beyond(&mut self, partition: PartitionId, closed: &[(NodeId, u64)]) -> Result<bool, EngineError> {
-        let Some((_, life)) = closed.iter().find(|(node, _)| *node == self.node) else { return Ok(false) };
-        self.next_life = self.next_life.max(*life.min(&LIFE_MAX));
-        let ends = self.find(partition)?.is_some_and(|copy| copy.actor().life < *life) && !broken(Rule::Reuse);
+        match life_of(closed, self.node) {
+            0 => Ok(false),
+            life if self.find(partition)?.is_some_and(|copy| copy.actor().life >= life) => Ok(false),
+            life => {
+                self.raise_lives(life - 1);
+                let lives = self.find(partition)?.is_some() && !broken(Rule::Reuse);
+                if lives {
+                    self.begin_life(partition)?;
+                }
+                Ok(lives)
+            }
+        }
+    }
+
+    /// Hears of the greatest life of this node that somebody knows of in the partition. A copy that lives an earlier one begins
+    /// a later one: such a life can only come of a clock that was set back, and it could never be closed. True if it did.
+    pub fn outlive(&mut self, partition: PartitionId, last: u64) -> Result<bool, EngineError> {
+        self.raise_lives(last);
+        let ends = self.find(partition)?.is_some_and(|copy| copy.actor().life < last) && !broken(Rule::Reuse);
         if ends {
             self.begin_life(partition)?;
         }
@@ -221,6 +254,23 @@ impl<E: Engine> Store<E> {
             return Ok(false);
         }
         self.absorb_closed(partition, lives)
+    }
+
+    /// Can the node be sure that the lives it gives out are greater than all it has ever had? It is so on data that remember
+    /// them; on a new disk, or after a rollback, there is only the wall clock, which may have been set back.
+    pub fn knows_its_lives(&self) -> bool {
+        self.knows_its_lives
+    }
+
+    /// The node has had this life already, as others know; others of later ones they may not know.
+    pub(crate) fn raise_lives(&mut self, last: u64) {
+        if last >= self.next_life {
+            self.next_life = last.saturating_add(self.life_step).min(LIFE_MAX);
+        }
+    }
+
+    pub(crate) fn copies(&self) -> impl Iterator<Item = &Copy> {
+        self.copies.values()
     }
 
     /// No life that is given out from now on is below this one.
@@ -253,6 +303,7 @@ impl<E: Engine> Store<E> {
         object: Object,
         dots: &[Dot],
     ) -> Result<Result<usize, Refused>, EngineError> {
+        self.raise_lives(object.context.last_life(self.node));
         let copy = self.copy(partition)?;
         let ahead = dots.iter().copied().chain(object.dots()).any(|d| copy.is_ahead(d));
         if (ahead || copy.is_behind_itself(&object.context)) && !broken(Rule::Reuse) {

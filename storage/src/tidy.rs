@@ -93,6 +93,7 @@ impl<E: Engine> Store<E> {
         let Some((engine, turn, copy)) = self.loaded(partition) else { return Ok(0) };
         if begins {
             (copy.strips.added, copy.strips.left) = (false, 0);
+            copy.strips.named.clear();
         }
         for key in &keys {
             let at = object_at(partition, key.as_bytes());
@@ -101,7 +102,12 @@ impl<E: Engine> Store<E> {
                 turn.push(Step::Delete(Space::Index, unstripped_at(partition, key)));
                 continue;
             }
-            copy.strips.left += usize::from(!stored.context.beyond(copy.clock()).is_empty());
+            let beyond = stored.context.beyond(copy.clock());
+            copy.strips.left += usize::from(!beyond.is_empty());
+            for r in beyond.ranges() {
+                let life = copy.strips.named.entry(r.actor.node).or_default();
+                *life = r.actor.life.max(*life);
+            }
             copy.store(turn, key, at, &stored, stored.clone());
         }
         let left = copy.strips.left;

@@ -76,6 +76,10 @@ messages! {
     71 Answer,
     72 Behind,
     73 Handoff,
+    80 AskLife,
+    81 LifeIs,
+    82 Refuse,
+    83 HandedOver,
 }
 
 /// How many copies must take part in an operation.
@@ -486,6 +490,8 @@ pub struct Clocks {
     pub differing: Vec<(u16, u32)>,
     /// The partitions of which the answerer holds no copy (yet).
     pub absent: Vec<u16>,
+    /// The greatest life of the asker that the answerer knows of, in any partition: what it begins must be greater.
+    pub last_life: u64,
 }
 
 /// "Here is my clock; send what I lack." Body: the asker's clock, encoded. Answered by [`Answer`].
@@ -521,6 +527,10 @@ pub struct Answer {
     pub partition: u16,
     /// How the answer was made, and what follows.
     pub kind: AnswerKind,
+    /// The life of the source's copy.
+    pub life: u64,
+    /// What the source refuses in the partition: by node id, all lives below.
+    pub refused: Vec<(u64, u64)>,
 }
 
 /// The kinds of answer to a [`Pull`].
@@ -555,6 +565,45 @@ pub struct Behind {
     pub key: Bytes,
     /// The node to pull from.
     pub source: u64,
+}
+
+/// An owner wants to close lives that have ended, and asks a member for its present one in a partition. Answered by
+/// [`LifeIs`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskLife {
+    /// The sender's epoch.
+    pub epoch: u64,
+    /// The partition.
+    pub partition: u16,
+    /// The greatest life of the member that the sender knows of there.
+    pub last_life: u64,
+}
+
+/// The answer to [`AskLife`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifeIs {
+    /// The present life of the member's copy; where it has none, no later one will be below this.
+    pub life: u64,
+    /// It has a copy.
+    pub has_copy: bool,
+}
+
+/// Refuse what is left of lives that have ended, for good, and hand over what you have of them. Answered by [`HandedOver`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// The sender's epoch.
+    pub epoch: u64,
+    /// The partition.
+    pub partition: u16,
+    /// By node id: all lives below. The member's own is the one that it has said.
+    pub lives: Vec<(u64, u64)>,
+}
+
+/// The answer to [`Refuse`], once that is durable. Body: what the member's copy has of the refused lives, a clock, encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// The member's present life, as in [`LifeIs`].
+    pub life: u64,
 }
 
 /// A stand-in to an owner: "you lack something of what I hold of these partitions; pull it." No answer. Body: none.

@@ -134,19 +134,32 @@ fn peer_message() -> impl Strategy<Value = Message> {
         Just(AnswerKind::Gone),
     ];
     prop_oneof![
-        any::<(u64, u16, u32)>()
-            .prop_map(|(epoch, partition, timeout_ms)| Replicate { epoch, partition, timeout_ms }.into()),
+        any::<(u64, u16, bool, u32)>().prop_map(|(epoch, partition, required, timeout_ms)| {
+            Replicate { epoch, partition, required, timeout_ms }.into()
+        }),
         any::<bool>().prop_map(|recovering| ReplicateDone { recovering }.into()),
         (any::<(u64, u16)>(), bytes(), bytes(), bytes()).prop_map(|((epoch, partition), bucket, key, have)| {
             Fetch { epoch, partition, bucket, key, have }.into()
         }),
         any::<(bool, bool)>().prop_map(|(same, recovering)| Fetched { same, recovering }.into()),
         (any::<u64>(), vec(digest, 0..9)).prop_map(|(epoch, digests)| Digests { epoch, digests }.into()),
-        (any::<u64>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9))
-            .prop_map(|(epoch, differing, absent)| Clocks { epoch, differing, absent }.into()),
+        (any::<(u64, u64)>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9))
+            .prop_map(|((epoch, last_life), differing, absent)| Clocks { epoch, differing, absent, last_life }.into()),
+        any::<(u64, u16, u64)>()
+            .prop_map(|(epoch, partition, last_life)| AskLife { epoch, partition, last_life }.into()),
+        any::<(u64, bool)>().prop_map(|(life, has_copy)| LifeIs { life, has_copy }.into()),
+        (any::<(u64, u16)>(), vec(any::<(u64, u64)>(), 0..9)).prop_map(|((epoch, partition), lives)| Refuse {
+            epoch,
+            partition,
+            lives
+        }
+        .into()),
+        any::<u64>().prop_map(|life| HandedOver { life }.into()),
         (any::<(u64, u16, u32)>(), bytes(), option::of(scan))
             .prop_map(|((epoch, partition, budget), only, scan)| Pull { epoch, partition, only, scan, budget }.into()),
-        (any::<(u64, u16)>(), kind).prop_map(|((epoch, partition), kind)| Answer { epoch, partition, kind }.into()),
+        (any::<(u64, u16, u64)>(), kind, vec(any::<(u64, u64)>(), 0..9)).prop_map(
+            |((epoch, partition, life), kind, refused)| Answer { epoch, partition, kind, life, refused }.into()
+        ),
         (any::<(u64, u16, u64)>(), bytes()).prop_map(|((epoch, partition, source), key)| Behind {
             epoch,
             partition,

@@ -69,19 +69,33 @@ pub(crate) fn samples() -> Vec<Frame> {
         (Fetch { epoch: 3, partition: 17, bucket: b("f"), key: b("k"), have: b("dots") }.into(), b("")),
         (Fetched { same: true, recovering: false }.into(), b("")),
         (Digests { epoch: 3, digests: vec![Digest { partition: 1, clock: u64::MAX, content: 5 }] }.into(), b("")),
-        (Clocks { epoch: 3, differing: vec![(1, 70_000)], absent: vec![2, 3] }.into(), b("clock")),
+        (Clocks { epoch: 3, differing: vec![(1, 70_000)], absent: vec![2, 3], last_life: 9 }.into(), b("clock")),
         (
             Pull { epoch: 3, partition: 1, only: b(""), scan: Some(ScanAt { id: 4, after: b("k") }), budget: 1 << 20 }
                 .into(),
             b("clock"),
         ),
         (
-            Answer { epoch: 3, partition: 1, kind: AnswerKind::Page { id: 4, after: b("l"), done: true } }.into(),
+            Answer {
+                epoch: 3,
+                partition: 1,
+                kind: AnswerKind::Page { id: 4, after: b("l"), done: true },
+                life: 6,
+                refused: vec![(77, 5)],
+            }
+            .into(),
             b("entries"),
         ),
-        (Answer { epoch: 3, partition: 1, kind: AnswerKind::Delta { more: true } }.into(), b("")),
-        (Answer { epoch: 3, partition: 1, kind: AnswerKind::Gone }.into(), b("")),
+        (
+            Answer { epoch: 3, partition: 1, kind: AnswerKind::Delta { more: true }, life: 6, refused: vec![] }.into(),
+            b(""),
+        ),
+        (Answer { epoch: 3, partition: 1, kind: AnswerKind::Gone, life: 6, refused: vec![] }.into(), b("")),
         (Behind { epoch: 3, partition: 1, key: b("k"), source: 77 }.into(), b("")),
+        (AskLife { epoch: 3, partition: 1, last_life: 5 }.into(), b("")),
+        (LifeIs { life: 6, has_copy: true }.into(), b("")),
+        (Refuse { epoch: 3, partition: 1, lives: vec![(77, 5), (78, 6)] }.into(), b("")),
+        (HandedOver { life: 6 }.into(), b("clock")),
         (Handoff { epoch: 3, partitions: vec![1, 300] }.into(), b("")),
     ];
     let numbered = frames.into_iter().zip(0x0102_0304_0506_0700..);

@@ -170,6 +170,14 @@ pub enum Observation {
         /// What it lets through now.
         state: BreakerState,
     },
+    /// A copy came from a backup older than the closing of a life that it held: it was discarded, and what may exist nowhere
+    /// else was set aside.
+    SetAside {
+        /// Where.
+        partition: PartitionId,
+        /// How many values were set aside.
+        values: usize,
+    },
     /// A copy that was held for owners has left: every owner contains it.
     HandedOff {
         /// Where.

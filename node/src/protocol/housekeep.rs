@@ -51,7 +51,10 @@ impl<E: Engine> Node<E> {
             peers.into_iter().try_for_each(|peer| self.digest_round(now, peer, out))?;
         }
         let slice = self.next_slice();
-        slice.into_iter().try_for_each(|partition| self.tidy(partition))?;
+        for partition in slice {
+            self.tidy(partition)?;
+            self.consider_closing(now, partition, out)?;
+        }
         let held: Vec<PartitionId> = self.hints.partitions().collect();
         held.into_iter().try_for_each(|partition| self.let_go(partition, out))
     }

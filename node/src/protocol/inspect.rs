@@ -62,6 +62,12 @@ pub struct Counters {
     pub no_progress: u64,
     /// Equal clocks with different content: should stay 0.
     pub content_differs: u64,
+    /// Closings of ended lives that this node has brought to an end.
+    pub closed: u64,
+    /// Messages dropped because they came from lives that had ended.
+    pub stale: u64,
+    /// Copies discarded because they were older than the closing of a life that they held.
+    pub set_aside: u64,
     /// Lives begun because peers knew more of a copy than it did itself.
     pub lives_begun: u64,
 }
@@ -96,7 +102,7 @@ impl<E: Engine> Node<E> {
             scans_served: self.source.len(),
             pulling: self.sync.pulling(),
             repairs: self.sync.repairs,
-            sync_entries: self.sync.entries() + self.recovery.len(),
+            sync_entries: self.sync.entries() + self.recovery.len() + self.lives.entries(),
             hints: self.hints.len(),
             hint_bytes: self.hints.bytes(),
         }
@@ -175,6 +181,7 @@ impl<E: Engine> Node<E> {
             "sync": {
                 "lacking": self.sync.lacking(),
                 "recovering": recovering,
+                "closing": self.lives.under_way(),
                 "pulling": self.sync.pulling(),
                 "scans_served": self.source.len(),
                 "rounds": self.sync.rounds(),

@@ -19,6 +19,7 @@
 //! | `sync` | owners compare clocks and pull what they lack |
 //! | `source` | answering pulls |
 //! | `handoff` | copies held for owners that were away, until every owner contains them |
+//! | `lives` | lives that have ended: refused, handed over, closed |
 //! | `recovery` | copies that may lack what they had acknowledged |
 //! | `repair` | one key, after a read found a copy behind |
 //! | `housekeep` | index collection, stripping, idle scans |
@@ -32,6 +33,7 @@ mod get;
 mod handoff;
 mod housekeep;
 mod inspect;
+mod lives;
 mod put;
 mod quorum;
 mod recovery;
@@ -116,6 +118,7 @@ pub struct Node<E: Engine> {
     source: source::SourceState<E>,
     hints: handoff::Hints,
     recovery: recovery::Recovery,
+    lives: lives::LivesState,
     housekeeping: housekeep::Rounds,
     counters: Counters,
     draining: bool,
@@ -129,6 +132,7 @@ enum Operation {
     Digests(sync::DigestRound),
     Pull(sync::Pull),
     Repair(repair::Repair),
+    Closing(lives::Closing),
 }
 
 struct UnderWay {
@@ -193,6 +197,7 @@ impl<E: Engine> Node<E> {
             source: source::SourceState::default(),
             hints,
             recovery: recovery::Recovery::default(),
+            lives: lives::LivesState::default(),
             housekeeping,
             counters: Counters::default(),
             draining: false,
@@ -332,6 +337,8 @@ impl<E: Engine> Node<E> {
             (Message::Digests(m), Origin::Peer(peer)) => self.digests(peer, reply_to, &m, out),
             (Message::Pull(m), Origin::Peer(peer)) => self.pull(now, peer, reply_to, &m, body, out),
             (Message::Behind(m), Origin::Peer(peer)) => self.behind(now, peer, &m, out),
+            (Message::AskLife(m), Origin::Peer(peer)) => self.ask_life(peer, reply_to, &m, out),
+            (Message::Refuse(m), Origin::Peer(peer)) => self.refuse_lives(peer, reply_to, &m, out),
             (Message::Handoff(m), Origin::Peer(peer)) => self.take_back(now, peer, &m, out),
             (message, _) => {
                 let detail = format!("{} is not a request that this node takes from you", message.name());
@@ -355,6 +362,7 @@ impl<E: Engine> Node<E> {
             Operation::Digests(op) => self.digests_heard(now, op, heard, out)?,
             Operation::Pull(op) => self.pull_heard(now, op, heard, out)?,
             Operation::Repair(op) => self.repair_heard(op, heard, out)?,
+            Operation::Closing(op) => self.closing_heard(now, id, op, heard, out)?,
         };
         match then {
             Then::Done => {
@@ -517,7 +525,7 @@ impl Operation {
             Operation::Get(op) => op.held(),
             Operation::Forward(op) => op.body.len(),
             Operation::Put(op) => op.held(),
-            Operation::Digests(_) | Operation::Pull(_) | Operation::Repair(_) => 0,
+            Operation::Digests(_) | Operation::Pull(_) | Operation::Repair(_) | Operation::Closing(_) => 0,
         }
     }
 
@@ -529,6 +537,7 @@ impl Operation {
             Operation::Digests(op) => op.peer == node,
             Operation::Pull(op) => op.source == node,
             Operation::Repair(op) => op.source == node,
+            Operation::Closing(op) => op.waits_for(node),
         }
     }
 }

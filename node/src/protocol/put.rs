@@ -170,6 +170,9 @@ impl<E: Engine> Node<E> {
         key: &ObjectKey,
         write: &Write,
     ) -> Result<Result<(Whom, Clock), Failure>, EngineError> {
+        if let Err(refusal) = self.knows_its_lives() {
+            return Ok(Err(refusal));
+        }
         let terms = write.terms();
         let whom = match self.whom(partition, terms.wanted, terms.strict) {
             Ok(whom) => whom,
@@ -218,6 +221,7 @@ impl<E: Engine> Node<E> {
         let Terms { strict, timeout_ms, .. } = write.terms();
         // The writer may have seen more of this copy's actor than the copy knows of: those dots must not be given out again.
         self.begin_life_if_behind(partition, &seen, out)?;
+        self.be_sure_of_life(partition)?;
         let dot = self.store.next_dot(partition)?;
         let mut after = seen.clone();
         after.add(dot);

@@ -84,6 +84,7 @@ impl<E: Engine> Node<E> {
             }
             Heard::Answer(from, Message::Answer(m), body) if matches!(m.kind, AnswerKind::Delta { .. }) => {
                 match decode_parts(body) {
+                    Ok(parts) if self.is_stale(op.partition, from, m.life, &m.refused, &parts)? => {}
                     Ok(parts) => self.take_repair(op, parts)?,
                     Err(why) => out.observe(Observation::Unreadable { peer: from, detail: why.to_string() }),
                 }

@@ -34,6 +34,13 @@ impl<E: Engine> Node<E> {
             out.reply(reply_to, failure(ErrorCode::Overloaded, detail));
             return Ok(());
         }
+        let dots = entry.dots.iter().copied().chain(entry.object.dots()).collect();
+        if self.store.brings_refused(partition, &[], &dots)? {
+            self.counters.stale += 1;
+            let detail = "the write is of a life of its coordinator that has ended";
+            out.reply(reply_to, failure(ErrorCode::Unavailable, detail));
+            return Ok(());
+        }
         self.counters.replicated += 1;
         match self.store.apply(partition, &entry.key, entry.object, &entry.dots)? {
             Ok(_) => {

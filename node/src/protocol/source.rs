@@ -61,8 +61,8 @@ impl<E: Engine> Node<E> {
             return self.unreadable(peer, reply_to, "a pull whose key cannot be read", out);
         }
         if self.store.find(partition)?.is_none() {
-            let answer = Answer { epoch: m.epoch, partition: m.partition, kind: AnswerKind::Gone };
-            out.reply(reply_to, answer);
+            let (kind, life) = (AnswerKind::Gone, self.store.next_life());
+            out.reply(reply_to, Answer { epoch: m.epoch, partition: m.partition, kind, life, refused: Vec::new() });
             return Ok(());
         }
         let budget = Budget { bytes: (m.budget as usize).min(limits::ANSWER_BYTES), keys: limits::ANSWER_KEYS };
@@ -81,7 +81,9 @@ impl<E: Engine> Node<E> {
         };
         let body = encode_parts(&parts);
         self.counters.sync_bytes_out += body.len() as u64;
-        out.reply_with(reply_to, Answer { epoch: m.epoch, partition: m.partition, kind }, body.into());
+        let life = self.store.copy(partition)?.actor().life;
+        let refused = self.store.refused(partition).iter().map(|(node, life)| (node.0, *life)).collect();
+        out.reply_with(reply_to, Answer { epoch: m.epoch, partition: m.partition, kind, life, refused }, body.into());
         Ok(())
     }
 

@@ -75,6 +75,8 @@ impl SyncState {
     /// The copy of a partition that is not owned here has left.
     pub(super) fn forget(&mut self, partition: PartitionId) {
         self.heard.retain(|(p, _), _| *p != partition);
+        self.lacked.retain(|(p, _), _| *p != partition);
+        self.scans.remove(&partition);
     }
 
     /// Partitions that are being pulled now.
@@ -120,6 +122,12 @@ impl<E: Engine> Node<E> {
         let mut partitions: Vec<PartitionId> =
             layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
         partitions.extend(self.to_hand_off(peer));
+        if partitions.is_empty() && self.knows_its_lives().is_err() {
+            // What the peer knows of this node's former lives is wanted all the same.
+            let id = self.new_id();
+            out.send(peer, id, Digests { epoch, digests: Vec::new() }, Bytes::new());
+            self.begin(id, Operation::Digests(DigestRound { peer, told: Vec::new() }), now + limits::DIGEST_TIMEOUT);
+        }
         for chunk in partitions.chunks(limits::DIGESTS_MAX) {
             let (mut told, mut digests) = (Vec::new(), Vec::new());
             for partition in chunk {
@@ -149,7 +157,8 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let epoch = self.config.layout.epoch();
-        let mut reply = Clocks { epoch, differing: Vec::new(), absent: Vec::new() };
+        let last_life = self.store.last_life(peer);
+        let mut reply = Clocks { epoch, differing: Vec::new(), absent: Vec::new(), last_life };
         let mut body = Vec::new();
         for digest in &m.digests {
             let partition = match self.agrees_to_own(peer, m.epoch, digest.partition, out) {
@@ -197,6 +206,9 @@ impl<E: Engine> Node<E> {
             _ => return Ok(Then::Done),
         };
         let peer = round.peer;
+        if self.lives.answered(peer) {
+            self.store.live_beyond_all(m.last_life)?;
+        }
         let mut theirs: BTreeMap<PartitionId, Clock> =
             m.absent.iter().map(|p| (PartitionId(*p), Clock::new())).collect();
         for (partition, len) in m.differing {
@@ -232,6 +244,7 @@ impl<E: Engine> Node<E> {
         clock: Clock,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
+        self.retire_if_old(partition, clock.closed(), out)?;
         self.begin_life_if_behind(partition, &clock, out)?;
         let at = (partition, peer);
         let mine = self.store.copy(partition)?.clock();
@@ -315,6 +328,7 @@ impl<E: Engine> Node<E> {
                 self.sync.pay(now, body.len());
                 self.counters.sync_bytes_in += body.len() as u64;
                 match decode_parts(body) {
+                    Ok(parts) if self.is_stale(pull.partition, pull.source, m.life, &m.refused, &parts)? => false,
                     Ok(parts) => self.take_answer(pull, m.kind, parts, out)?,
                     Err(why) => {
                         out.observe(Observation::Unreadable { peer: pull.source, detail: why.to_string() });
@@ -347,6 +361,16 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<bool, EngineError> {
         let partition = pull.partition;
+        for part in &parts {
+            let closed = match part {
+                Part::Closed(closed) => closed,
+                Part::Claim(claim) => claim.clock.closed(),
+                Part::Entry(_) => continue,
+            };
+            if self.retire_if_old(partition, closed, out)? {
+                return Ok(false);
+            }
+        }
         let claimed = parts.iter().any(|p| matches!(p, Part::Claim(_)));
         // Some of what comes may have come another way meanwhile: what counts is what this copy had when it asked.
         let brings_dots = parts.iter().any(|p| match p {

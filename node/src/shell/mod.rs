@@ -409,6 +409,11 @@ fn observe(what: &Observation) {
         Observation::Unreadable { peer, detail } => warn!(%peer, "a peer's message cannot be read: {detail}"),
         Observation::Breaker { peer, state: BreakerState::Closed } => info!(%peer, "answers again"),
         Observation::Breaker { peer, state } => warn!(%peer, ?state, "does not answer: nothing more is asked of it"),
+        Observation::SetAside { partition, values } => error!(
+            %partition, values,
+            "this copy came from a backup older than what its peers have closed since: it was discarded and is rebuilt from them; \
+             values that may exist nowhere else were set aside in the data directory"
+        ),
         Observation::HandedOff { partition } => debug!(%partition, "handed off: every owner contains it"),
         Observation::ScanBegan { partition, source } => info!(%partition, %source, "scan began"),
         Observation::ScanEnded { partition, source } => info!(%partition, %source, "scan ended"),

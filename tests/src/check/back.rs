@@ -1,5 +1,7 @@
 //! Invariant 2: nothing comes back. What a write had seen and replaced never reappears once that write is in the copies.
 
+use dynode_storage::Clock;
+
 use super::Live;
 use crate::world::{Violation, World};
 
@@ -9,8 +11,9 @@ impl World {
             let partition = self.journal.keys[op.key].partition(self.layout.partitions());
             let owner = self.layout.owners(partition)[0];
             let host = self.hosts.iter_mut().find(|h| h.id == owner);
-            // A write that faults have taken may be gone with its effect.
-            if op.taken && !host.is_some_and(|h| h.clock(partition, false).has(dot)) {
+            // A write that faults have taken may be gone with its effect; that its life is closed does not bring it back.
+            let clock = host.map_or_else(Clock::new, |h| h.clock(partition, false));
+            if op.taken && (clock.is_closed(dot.actor) || !clock.has(dot)) {
                 continue;
             }
             if let Some(value) = live[op.key].iter().find(|value| op.observed.has(**value)) {

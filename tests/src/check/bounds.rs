@@ -21,11 +21,12 @@ impl World {
         let operations_max = self.clients.len() * (limits::TIMEOUT_MAX.0 / SECOND) as usize
             + limits::PULLS_MAX
             + limits::REPAIRS_MAX
+            + limits::CLOSINGS_MAX
             + rounds;
         // Of each partition: the other owners' clocks, or for a stand-in all owners'; what is lacked; what is pulled;
         // what recovery waits for.
         let owners = usize::from(self.plan.replicas).min(self.plan.nodes);
-        let entries_max = self.layout.partitions() as usize * (3 * owners + 3);
+        let entries_max = self.layout.partitions() as usize * (3 * owners + 4);
         for (at, host) in self.hosts.iter().enumerate() {
             let Some(node) = &host.node else { continue };
             let load = node.load();

@@ -44,17 +44,13 @@ impl World {
     }
 
     /// The first difference between owners of the same partition.
-    ///
-    /// ASSUMPTION: ended lives are not closed yet, so that a copy may remember for good a scan of a source that was lost
-    /// with dots which nobody else has.
     pub(crate) fn unequal(&mut self) -> Result<Option<Violation>, Violation> {
-        let all_is_there = self.journal.writes().all(|(op, _)| !op.taken);
         for partition in self.layout.partition_ids().collect::<Vec<_>>() {
             let copies = self.copies(partition)?;
             let first = &copies[0];
             let mut what = None;
             for (at, clock, content, scanning) in &copies {
-                if *scanning && all_is_there {
+                if *scanning {
                     what = Some(format!("n{at} has not finished a scan of partition {partition}"));
                 } else if *clock != first.1 {
                     let lacks = first.1.missing_in(clock).len();

@@ -75,6 +75,8 @@ impl World {
             Observation::NoProgress { partition, .. } => {
                 Err(Violation::new("9 bounded", format!("n{at} syncs partition {partition} in circles")))
             }
+            // A new disk and a clock that was set back: only the others know of former lives.
+            Observation::NewLife { .. } if self.disks_lost > 0 => Ok(()),
             Observation::NewLife { partition } => {
                 // No fault here rolls a disk back without the node being told.
                 Err(Violation::new("9 bounded", format!("n{at} begins a new life of {partition} without a rollback")))
@@ -85,7 +87,8 @@ impl World {
             Observation::OtherLayout { .. } => {
                 Err(Violation::new("8 no false word", format!("n{at} sees another layout where there is one")))
             }
-            Observation::Breaker { .. }
+            Observation::SetAside { .. }
+            | Observation::Breaker { .. }
             | Observation::HandedOff { .. }
             | Observation::ScanBegan { .. }
             | Observation::ScanEnded { .. } => Ok(()),
@@ -107,6 +110,9 @@ impl World {
             ("keys by sync", c.sync_entries_in),
             ("writes by sync", c.sync_dots_in),
             ("lives begun by themselves", c.lives_begun),
+            ("closings of lives", c.closed),
+            ("messages of ended lives", c.stale),
+            ("backups set aside", c.set_aside),
             ("syncs in circles", c.no_progress),
             ("content differs", c.content_differs),
         ];

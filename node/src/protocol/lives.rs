@@ -1,0 +1,376 @@
+//! Lives that have ended are closed, so that gaps are filled, contexts shrink, and clocks do not grow with restarts.
+//!
+//! An owner whose copy holds something of them begins, when every member can be reached. First it asks each for its present
+//! life in the partition. Then each *refuses* all earlier lives of everybody, for good, and hands over what it has of them:
+//! from then on it takes their dots only from members that have refused them too, and nothing that was sent in an earlier
+//! life of anybody ([`Node::is_stale`]). So what was handed over is all that there will ever be, and once the owner
+//! contains it, it closes. The word goes to the others with the answers to their pulls.
+//!
+//! Two owners may do so at the same time: promises only grow. What is interrupted is begun anew later.
+//!
+//! A copy that holds something of a life that was closed without its promise comes from a backup: it is set aside
+//! ([`Node::retire_if_old`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use dynode_client::wire::{AskLife, ErrorCode, Failure, HandedOver, LifeIs, Message, Refuse};
+use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::codec::{Part, decode_clock, encode_clock};
+use dynode_storage::lives::life_of;
+use dynode_storage::{Clock, Engine, EngineError};
+
+use super::{Effects, Heard, Micros, Node, Observation, Operation, ReplyTo, Then, Time, failure};
+use crate::limits;
+
+/// What a node knows of lives to be closed, and how sure it is of its own.
+#[derive(Default)]
+pub(super) struct LivesState {
+    /// Closings that this node has under way.
+    under_way: BTreeSet<PartitionId>,
+    /// Since when there has been something to close in a partition, and when the next try may be.
+    open: BTreeMap<PartitionId, (Time, Time)>,
+    /// The peers that have answered a round of digests since this node started: they have told what they know of it.
+    answered: BTreeSet<NodeId>,
+    /// The partitions whose copies go on in a life of this run, or are known not to have been rolled back.
+    sure: BTreeSet<PartitionId>,
+}
+
+/// A closing that waits for members.
+pub(super) struct Closing {
+    partition: PartitionId,
+    epoch: u64,
+    /// By node: its present life, and whether it has a copy.
+    said: BTreeMap<NodeId, (u64, bool)>,
+    /// Those that have not answered yet.
+    waiting: BTreeSet<NodeId>,
+    step: Step,
+    gives_up: Time,
+}
+
+enum Step {
+    /// Asking for lives.
+    Asking,
+    /// All are refused now; what was handed over so far, and by whom.
+    Refusing { lives: Vec<(NodeId, u64)>, handed: BTreeMap<NodeId, Clock> },
+}
+
+impl LivesState {
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    pub(super) fn entries(&self) -> usize {
+        self.open.len()
+    }
+
+    /// A peer has answered a round of digests; true if it is its first answer.
+    pub(super) fn answered(&mut self, peer: NodeId) -> bool {
+        self.answered.insert(peer)
+    }
+}
+
+impl Closing {
+    pub(super) fn waits_for(&self, node: NodeId) -> bool {
+        self.waiting.contains(&node)
+    }
+}
+
+impl<E: Engine> Node<E> {
+    // ---- messages of former lives
+
+    /// Was this sent in a life that is refused, or does it bring something of one that its sender had not handed over? Then
+    /// nothing of it is taken. What the sender refuses is taken over where there is nothing to hand over.
+    pub(super) fn is_stale(
+        &mut self,
+        partition: PartitionId,
+        sender: NodeId,
+        life: u64,
+        theirs: &[(u64, u64)],
+        parts: &[Part],
+    ) -> Result<bool, EngineError> {
+        let theirs: Vec<(NodeId, u64)> = theirs.iter().map(|(node, life)| (NodeId(*node), *life)).collect();
+        let mut stale = life < life_of(self.store.refused(partition), sender);
+        if !stale && self.store.refused(partition) != theirs {
+            stale = self.store.brings_refused(partition, &theirs, &brought(parts))?;
+            if !stale {
+                self.store.live_beyond(partition, &theirs)?;
+                self.store.adopt_refused(partition, &theirs)?;
+            }
+        }
+        self.counters.stale += u64::from(stale);
+        Ok(stale)
+    }
+
+    /// A peer knows these lives to be closed. If this node's copy is older than that, it is set aside, and true returned: an
+    /// empty one in a new life takes its place.
+    pub(super) fn retire_if_old(
+        &mut self,
+        partition: PartitionId,
+        closed: &[(NodeId, u64)],
+        out: &mut Effects,
+    ) -> Result<bool, EngineError> {
+        if closed.is_empty() {
+            return Ok(false);
+        }
+        self.store.live_beyond(partition, closed)?;
+        if !self.store.predates(partition, closed)? {
+            self.store.adopt_refused(partition, closed)?;
+            return Ok(false);
+        }
+        let aside = self.store.set_aside(partition, closed)?;
+        self.counters.set_aside += 1;
+        self.sync.forget(partition);
+        out.observe(Observation::SetAside { partition, values: aside });
+        Ok(true)
+    }
+
+    // ---- this node's own lives
+
+    /// Before this node coordinates a write: is it sure that it gives out no dot twice? A restored backup does not know what
+    /// it has forgotten. Its peers tell, with their first answers; a copy that must give out a dot before all other owners
+    /// have done so goes on in a new life.
+    pub(super) fn be_sure_of_life(&mut self, partition: PartitionId) -> Result<(), EngineError> {
+        if self.lives.sure.contains(&partition) {
+            return Ok(());
+        }
+        let others = self.other_owners(partition);
+        let told = !others.is_empty() && others.iter().all(|peer| self.lives.answered.contains(peer));
+        let is_old = self.store.find(partition)?.is_some_and(|copy| copy.last_counter() > 0);
+        if is_old && !(told && self.owns(partition)) {
+            self.store.go_on_in_new_life(partition)?;
+        }
+        self.lives.sure.insert(partition);
+        Ok(())
+    }
+
+    /// A node on a new disk, or on one that was rolled back, has only the wall clock to tell that its lives are later than
+    /// its former ones. It coordinates nothing before a peer has told it of those.
+    pub(super) fn knows_its_lives(&self) -> Result<(), Failure> {
+        let alone = self.config.layout.members().len() <= 1;
+        if alone || self.store.knows_its_lives() || !self.lives.answered.is_empty() {
+            return Ok(());
+        }
+        let detail =
+            "this node has begun without knowledge of its past, and no other node has told it yet; nothing was changed";
+        Err(failure(ErrorCode::Unavailable, detail))
+    }
+
+    // ---- a member's part
+
+    fn present_life(&mut self, partition: PartitionId) -> Result<(u64, bool), EngineError> {
+        let next = self.store.next_life();
+        Ok(self.store.find(partition)?.map_or((next, false), |copy| (copy.actor().life, true)))
+    }
+
+    pub(super) fn ask_life(
+        &mut self,
+        peer: NodeId,
+        reply_to: ReplyTo,
+        m: &AskLife,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let Some(partition) = self.agreed(peer, m.epoch, m.partition, reply_to, out) else { return Ok(()) };
+        if let Err(refusal) = self.knows_its_lives() {
+            out.reply(reply_to, refusal);
+            return Ok(());
+        }
+        self.store.outlive(partition, m.last_life)?;
+        let (life, has_copy) = self.present_life(partition)?;
+        out.reply(reply_to, LifeIs { life, has_copy });
+        Ok(())
+    }
+
+    pub(super) fn refuse_lives(
+        &mut self,
+        peer: NodeId,
+        reply_to: ReplyTo,
+        m: &Refuse,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let Some(partition) = self.agreed(peer, m.epoch, m.partition, reply_to, out) else { return Ok(()) };
+        let lives: Vec<(NodeId, u64)> = m.lives.iter().map(|(node, life)| (NodeId(*node), *life)).collect();
+        self.store.refuse(partition, &lives)?;
+        // What is handed over is what a power cut leaves, and the promise too.
+        self.store.commit(true)?;
+        let (life, _) = self.present_life(partition)?;
+        let has = self.store.hand_over(partition, &lives)?;
+        out.reply_with(reply_to, HandedOver { life }, encode_clock(&has).into());
+        Ok(())
+    }
+
+    // ---- the part of the owner that closes
+
+    /// Looks whether there is something to close in a partition that this node owns, and begins if the time has come.
+    pub(super) fn consider_closing(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let Some(copy) = self.store.find(partition)? else { return Ok(()) };
+        if !copy.has_several_lives() && !copy.clock().has_gaps() && !copy.maybe_unstripped() {
+            self.lives.open.remove(&partition);
+            return Ok(());
+        }
+        let (since, not_before) = *self.lives.open.entry(partition).or_insert((now, Time(0)));
+        let owners = self.config.layout.owners(partition);
+        let Some(rank) = owners.iter().position(|owner| *owner == self.config.node) else { return Ok(()) };
+        let wait = Micros(limits::CLOSE_AFTER.0 * (rank as u64 + 1));
+        let all_up = self.config.layout.members().iter().all(|m| self.is_up(m.id));
+        if now < not_before
+            || now - since < wait
+            || !all_up
+            || self.lives.under_way.contains(&partition)
+            || self.lives.under_way.len() >= limits::CLOSINGS_MAX
+        {
+            return Ok(());
+        }
+        self.lives.open.insert(partition, (since, now + limits::CLOSE_AGAIN));
+        self.begin_closing(now, partition, out)
+    }
+
+    fn begin_closing(&mut self, now: Time, partition: PartitionId, out: &mut Effects) -> Result<(), EngineError> {
+        let epoch = self.config.layout.epoch();
+        let last_life = self.store.copy(partition)?.last_life(self.config.node);
+        self.store.outlive(partition, last_life)?;
+        let own = self.present_life(partition)?;
+        let waiting = self.other_members();
+        let mut closing = Closing {
+            partition,
+            epoch,
+            said: [(self.config.node, own)].into(),
+            waiting,
+            step: Step::Asking,
+            gives_up: now + limits::CLOSE_TIMEOUT,
+        };
+        let id = self.new_id();
+        for peer in &closing.waiting {
+            let last_life = self.store.copy(partition)?.last_life(*peer);
+            out.send(*peer, id, AskLife { epoch, partition: partition.0, last_life }, Bytes::new());
+        }
+        self.lives.under_way.insert(partition);
+        if closing.waiting.is_empty() && self.go_on(now, id, &mut closing, out)? {
+            self.lives.under_way.remove(&partition);
+            return Ok(());
+        }
+        let alarm = now + limits::CLOSE_EVERY;
+        self.begin(id, Operation::Closing(closing), alarm);
+        Ok(())
+    }
+
+    fn other_members(&self) -> BTreeSet<NodeId> {
+        self.config.layout.members().iter().map(|m| m.id).filter(|id| *id != self.config.node).collect()
+    }
+
+    pub(super) fn closing_heard(
+        &mut self,
+        now: Time,
+        id: u64,
+        closing: &mut Closing,
+        heard: Heard,
+        out: &mut Effects,
+    ) -> Result<Then, EngineError> {
+        let ends = match heard {
+            Heard::Answer(from, message, body) if closing.waits_for(from) => {
+                !self.takes(closing, from, &message, body, out) || {
+                    closing.waiting.remove(&from);
+                    closing.waiting.is_empty() && self.go_on(now, id, closing, out)?
+                }
+            }
+            Heard::Lost(from) | Heard::Unsent(from) => closing.waits_for(from),
+            Heard::Answer(..) => false,
+            Heard::Alarm => {
+                now >= closing.gives_up || (closing.waiting.is_empty() && self.go_on(now, id, closing, out)?)
+            }
+        };
+        if ends || closing.epoch != self.config.layout.epoch() {
+            self.lives.under_way.remove(&closing.partition);
+            return Ok(Then::Done);
+        }
+        Ok(Then::Wait(Some(now + limits::CLOSE_EVERY)))
+    }
+
+    /// Takes a member's answer; false if the closing cannot go on with it.
+    fn takes(&self, closing: &mut Closing, from: NodeId, message: &Message, body: Bytes, out: &mut Effects) -> bool {
+        match (&mut closing.step, message) {
+            (Step::Asking, Message::LifeIs(m)) => {
+                closing.said.insert(from, (m.life, m.has_copy));
+                true
+            }
+            (Step::Refusing { lives, handed }, Message::HandedOver(m)) => {
+                // A copy that has begun a new life meanwhile may have sent something in the former one, which is not refused.
+                let had_copy = closing.said.get(&from).is_some_and(|(_, has_copy)| *has_copy);
+                let lives_on = !had_copy || m.life == life_of(lives, from);
+                match decode_clock(body) {
+                    Ok(clock) => {
+                        handed.insert(from, clock);
+                        lives_on
+                    }
+                    Err(why) => {
+                        out.observe(Observation::Unreadable { peer: from, detail: why.to_string() });
+                        false
+                    }
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// Everybody has answered: goes on with the next step. True when there is no other.
+    fn go_on(&mut self, now: Time, id: u64, closing: &mut Closing, out: &mut Effects) -> Result<bool, EngineError> {
+        let partition = closing.partition;
+        if matches!(closing.step, Step::Asking) {
+            let lives: Vec<(NodeId, u64)> = closing.said.iter().map(|(node, (life, _))| (*node, *life)).collect();
+            let Some(copy) = self.store.find(partition)? else { return Ok(true) };
+            let own = life_of(&lives, self.config.node);
+            let any = lives.iter().any(|(node, life)| *life > copy.clock().closed_below(*node));
+            if copy.actor().life != own || !any {
+                return Ok(true);
+            }
+            self.store.refuse(partition, &lives)?;
+            closing.waiting = self.other_members();
+            let message = Refuse {
+                epoch: closing.epoch,
+                partition: partition.0,
+                lives: lives.iter().map(|(node, life)| (node.0, *life)).collect(),
+            };
+            for peer in &closing.waiting {
+                out.send(*peer, id, message.clone(), Bytes::new());
+            }
+            closing.step = Step::Refusing { lives, handed: BTreeMap::new() };
+            if !closing.waiting.is_empty() {
+                return Ok(false);
+            }
+        }
+        let Step::Refusing { lives, handed } = &closing.step else { return Ok(true) };
+        let Some(copy) = self.store.find(partition)? else { return Ok(true) };
+        if copy.actor().life != life_of(lives, self.config.node) {
+            return Ok(true);
+        }
+        let clock = copy.clock();
+        let lacking: Vec<NodeId> = handed.iter().filter(|(_, has)| !clock.covers(has)).map(|(node, _)| *node).collect();
+        if lacking.is_empty() && !copy.is_scanning() {
+            if self.store.close_lives(partition, lives)? {
+                self.counters.closed += 1;
+            }
+            return Ok(true);
+        }
+        lacking.into_iter().for_each(|peer| self.sync.want(partition, peer));
+        self.begin_pulls(now, out)?;
+        Ok(false)
+    }
+}
+
+/// The dots that an answer brings, as far as they are named.
+fn brought(parts: &[Part]) -> Clock {
+    let mut dots = Clock::new();
+    for part in parts {
+        match part {
+            Part::Entry(entry) => entry.dots.iter().copied().chain(entry.object.dots()).for_each(|d| dots.add(d)),
+            Part::Claim(claim) => claim.clock.ranges().chain(claim.remains.ranges()).for_each(|r| dots.add_range(r)),
+            Part::Closed(_) => {}
+        }
+    }
+    dots
+}
