@@ -5,7 +5,8 @@
 //! the next one; when answers are late, all that were not asked yet are asked, and for a moment others are asked first.
 //!
 //! Stand-ins are asked, and count, only where fewer than `r` owners can be reached and the reader did not ask for a strict
-//! quorum. They never vouch for an absence: that a key is not there is said only when an owner has said it.
+//! quorum; so do recovering copies. Neither ever vouches for an absence: that a key is not there is said only when an owner
+//! with a whole copy has said it.
 
 use bytes::{Bytes, BytesMut};
 use dynode_client::wire::{ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message};
@@ -39,11 +40,25 @@ pub(super) struct Get {
     spare: Vec<NodeId>,
     /// Those that were asked.
     asked: Vec<NodeId>,
+    /// An owner with a whole copy has answered.
+    vouched: bool,
 }
 
 impl Get {
     pub(super) fn waits_for(&self, node: NodeId) -> bool {
         self.tally.waits_for(node) && !self.spare.contains(&node)
+    }
+
+    /// A copy has answered.
+    fn heard_of(&mut self, node: NodeId, owns: bool, recovering: bool) -> Outcome {
+        self.vouched |= owns && !recovering;
+        if recovering && self.strict { self.tally.no(node) } else { self.tally.yes(node) }
+    }
+
+    /// With its quorum met: is there somebody to vouch for the answer, or nobody left to ask?
+    fn may_answer(&self) -> bool {
+        let finds = !self.own.values.is_empty() || self.answers.iter().any(|(_, object)| !object.values.is_empty());
+        self.vouched || finds || self.tally.waiting().is_empty()
     }
 
     pub(super) fn held(&self) -> usize {
@@ -131,12 +146,18 @@ impl<E: Engine> Node<E> {
             seen: Clock::new(),
             spare,
             asked: [self.config.node].into(),
+            vouched: false,
         };
         let id = self.new_id();
-        match get.tally.yes(self.config.node) {
-            Outcome::Met => self.answer_get(now, &mut get, out),
+        let recovering = self.is_recovering(partition)?;
+        match get.heard_of(self.config.node, self.owns(partition), recovering) {
+            Outcome::Met if get.may_answer() => self.answer_get(now, &mut get, out),
+            Outcome::Lost => {
+                self.get_stands(Outcome::Lost, &get, out);
+                Ok(())
+            }
             _ => {
-                get.ask(id, self.config.layout.epoch(), needed - 1, out);
+                get.ask(id, self.config.layout.epoch(), (needed - get.tally.received()).max(1), out);
                 self.begin(id, Operation::Get(get), deadline.min(now + limits::HEDGE_AFTER));
                 Ok(())
             }
@@ -169,7 +190,11 @@ impl<E: Engine> Node<E> {
                         return Ok(self.get_stands(outcome, get, out));
                     }
                 }
-                get.tally.yes(from)
+                let outcome = get.heard_of(from, self.config.layout.owns(from, get.partition), m.recovering);
+                if m.recovering && get.strict {
+                    get.ask(id, epoch, 1, out);
+                }
+                outcome
             }
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) => self.ask_instead(id, get, from, out),
             Heard::Alarm if now < get.deadline => {
@@ -182,9 +207,12 @@ impl<E: Engine> Node<E> {
             }
             Heard::Alarm => Outcome::Lost,
         };
-        if outcome == Outcome::Met {
+        if outcome == Outcome::Met && get.may_answer() {
             self.answer_get(now, get, out)?;
             return Ok(Then::Done);
+        }
+        if outcome == Outcome::Met {
+            get.ask(id, epoch, 1, out);
         }
         Ok(self.get_stands(outcome, get, out))
     }
@@ -247,9 +275,9 @@ impl<E: Engine> Node<E> {
         };
         let context = self.config.seal.seal(get.key.bucket(), get.key.key(), &merged.client_context());
         let acks = self.acks(get.partition, get.tally.yeses());
-        if merged.values.is_empty() && acks.owners == 0 {
+        if merged.values.is_empty() && !get.vouched {
             self.counters.unmet += 1;
-            let detail = "only stand-ins could be asked, and they do not have the key: an owner may";
+            let detail = "no owner with a whole copy could be asked, and the others do not have the key";
             let code = ErrorCode::QuorumNotMet;
             let (needed, received) = (get.tally.needed() as u8, 0);
             out.reply(get.reply_to, Failure { code, needed, received, detail: detail.into() });

@@ -51,6 +51,11 @@ impl Put {
     pub(super) fn held(&self) -> usize {
         self.body.len()
     }
+
+    /// A copy has the write. A recovering one does not count in a strict quorum: it may have lost what it acknowledged.
+    fn heard_of(&mut self, node: NodeId, counts: bool) -> Outcome {
+        if counts { self.tally.yes(node) } else { self.tally.no(node) }
+    }
 }
 
 impl Write {
@@ -103,6 +108,17 @@ impl Write {
             Write::Put(m, value) => (m.into(), value),
             Write::Delete(m) => (m.into(), Bytes::new()),
         }
+    }
+}
+
+/// Too few owners can be reached that are not recovering.
+fn too_few_whole(whom: &Whom) -> Failure {
+    Failure {
+        code: ErrorCode::QuorumNotMet,
+        needed: whom.needed as u8,
+        received: whom.owners.len() as u8,
+        detail: "this node's copy is recovering what it may have lost, and does not count yet; nothing was changed"
+            .into(),
     }
 }
 
@@ -173,9 +189,11 @@ impl<E: Engine> Node<E> {
         if let Err(refusal) = self.knows_its_lives() {
             return Ok(Err(refusal));
         }
+        let counts_itself = !write.terms().strict || !self.is_recovering(partition)?;
         let terms = write.terms();
         let whom = match self.whom(partition, terms.wanted, terms.strict) {
-            Ok(whom) => whom,
+            Ok(whom) if counts_itself || whom.owners.len() >= whom.needed => whom,
+            Ok(whom) => return Ok(Err(too_few_whole(&whom))),
             Err(refusal) => return Ok(Err(refusal)),
         };
         let current = self.store.read(partition, key)?;
@@ -259,7 +277,8 @@ impl<E: Engine> Node<E> {
         self.replicate_to(id, now, &mut put, &owners, false, out);
         self.replicate_to(id, now, &mut put, &stand_ins, needs_stand_ins, out);
         // The answer leaves after the turn's commit: by then this copy has the write.
-        match put.tally.yes(self.config.node) {
+        let counts = !strict || !self.is_recovering(partition)?;
+        match put.heard_of(self.config.node, counts) {
             Outcome::Met => self.put_done(&mut put, out),
             _ => {
                 let alarm = if strict { deadline } else { deadline.min(now + limits::WRITE_HEDGE_AFTER) };
@@ -283,7 +302,7 @@ impl<E: Engine> Node<E> {
     pub(super) fn put_heard(&mut self, now: Time, id: u64, put: &mut Put, heard: &Heard, out: &mut Effects) -> Then {
         let mut again = None;
         let outcome = match heard {
-            Heard::Answer(from, Message::ReplicateDone(_), _) => put.tally.yes(*from),
+            Heard::Answer(from, Message::ReplicateDone(m), _) => put.heard_of(*from, !put.strict || !m.recovering),
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if put.tally.waits_for(*from) => {
                 put.tally.no(*from);
                 self.replace(now, id, put, &[], out)
