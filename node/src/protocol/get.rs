@@ -61,6 +61,16 @@ impl Get {
         self.vouched || finds || self.tally.waiting().is_empty()
     }
 
+    /// Why there is no answer.
+    fn failure(&self) -> Failure {
+        let (needed, received) = (self.tally.needed(), self.tally.received());
+        let (received, detail) = match received < needed {
+            true => (received, format!("{received} of the {needed} copies needed have answered in time")),
+            false => (0, "no owner with a whole copy has answered, and the others do not have the key".into()),
+        };
+        Failure { code: ErrorCode::QuorumNotMet, needed: needed as u8, received: received as u8, detail }
+    }
+
     pub(super) fn held(&self) -> usize {
         self.own.values.iter().filter_map(|s| s.value.bytes()).map(Bytes::len).sum()
     }
@@ -237,16 +247,7 @@ impl<E: Engine> Node<E> {
             return Then::Wait(None);
         }
         self.counters.unmet += 1;
-        let (needed, received) = (get.tally.needed(), get.tally.received());
-        out.reply(
-            get.reply_to,
-            Failure {
-                code: ErrorCode::QuorumNotMet,
-                needed: needed as u8,
-                received: received as u8,
-                detail: format!("{received} of the {needed} copies needed have answered in time"),
-            },
-        );
+        out.reply(get.reply_to, get.failure());
         Then::Done
     }
 
@@ -277,10 +278,7 @@ impl<E: Engine> Node<E> {
         let acks = self.acks(get.partition, get.tally.yeses());
         if merged.values.is_empty() && !get.vouched {
             self.counters.unmet += 1;
-            let detail = "no owner with a whole copy could be asked, and the others do not have the key";
-            let code = ErrorCode::QuorumNotMet;
-            let (needed, received) = (get.tally.needed() as u8, 0);
-            out.reply(get.reply_to, Failure { code, needed, received, detail: detail.into() });
+            out.reply(get.reply_to, get.failure());
             return Ok(());
         }
         out.reply_with(get.reply_to, Found { lengths, context, acks }, body);
