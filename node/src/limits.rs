@@ -96,6 +96,10 @@ pub const CLOSE_AFTER: Micros = Micros::secs(2);
 /// A partition in which lives were to be closed is tried again after so long.
 pub const CLOSE_AGAIN: Micros = Micros::secs(5);
 
+/// A node that has begun without knowledge of its past, and is told of it by some others but not by enough, trusts the wall
+/// clock after so long: a new cluster must get under way with a member missing.
+pub const LIVES_KNOWN_AFTER: Micros = Micros::secs(30);
+
 /// How often a closing looks whether what was handed over has come.
 pub const CLOSE_EVERY: Micros = Micros::millis(500);
 

@@ -20,12 +20,13 @@ use dynode_storage::codec::{Part, decode_clock, encode_clock};
 use dynode_storage::lives::life_of;
 use dynode_storage::{Clock, Engine, EngineError};
 
+use super::recovery::enough;
 use super::{Effects, Heard, Micros, Node, Observation, Operation, ReplyTo, Then, Time, failure};
 use crate::limits;
 
 /// What a node knows of lives to be closed, and how sure it is of its own.
-#[derive(Default)]
 pub(super) struct LivesState {
+    started: Time,
     /// Closings that this node has under way.
     under_way: BTreeSet<PartitionId>,
     /// Since when there has been something to close in a partition, and when the next try may be.
@@ -56,6 +57,21 @@ enum Step {
 }
 
 impl LivesState {
+    pub(super) fn new(now: Time) -> LivesState {
+        LivesState {
+            started: now,
+            under_way: BTreeSet::new(),
+            open: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            sure: BTreeSet::new(),
+        }
+    }
+
+    /// Has this peer told what it knows of this node?
+    pub(super) fn has_answered(&self, peer: NodeId) -> bool {
+        self.answered.contains(&peer)
+    }
+
     pub(super) fn under_way(&self) -> usize {
         self.under_way.len()
     }
@@ -145,14 +161,23 @@ impl<E: Engine> Node<E> {
     }
 
     /// A node on a new disk, or on one that was rolled back, has only the wall clock to tell that its lives are later than
-    /// its former ones. It coordinates nothing before a peer has told it of those.
-    pub(super) fn knows_its_lives(&self) -> Result<(), Failure> {
-        let alone = self.config.layout.members().len() <= 1;
-        if alone || self.store.knows_its_lives() || !self.lives.answered.is_empty() {
+    /// its former ones; a write in an earlier one would be lost on those who have closed it. So it coordinates nothing in a
+    /// partition before as many owners as make [recovery](super::recovery) sure have told what they know of it, or, where
+    /// they cannot be reached, somebody has and [`limits::LIVES_KNOWN_AFTER`] has passed.
+    pub(super) fn knows_its_lives(&self, now: Time, partition: PartitionId) -> Result<(), Failure> {
+        if self.store.knows_its_lives() || self.config.layout.members().len() <= 1 {
             return Ok(());
         }
-        let detail =
-            "this node has begun without knowledge of its past, and no other node has told it yet; nothing was changed";
+        let others = self.other_owners(partition);
+        let answered = others.iter().filter(|peer| self.lives.answered.contains(peer)).count();
+        let needed = enough(self.config.layout.owners(partition).len()).max(1);
+        let is_late = now - self.lives.started >= limits::LIVES_KNOWN_AFTER && !self.lives.answered.is_empty();
+        if answered >= needed || is_late || (others.is_empty() && !self.lives.answered.is_empty()) {
+            return Ok(());
+        }
+        let detail = format!(
+            "this node has begun without knowledge of its past, and {answered} of {needed} others have told it; nothing was changed"
+        );
         Err(failure(ErrorCode::Unavailable, detail))
     }
 
@@ -165,13 +190,14 @@ impl<E: Engine> Node<E> {
 
     pub(super) fn ask_life(
         &mut self,
+        now: Time,
         peer: NodeId,
         reply_to: ReplyTo,
         m: &AskLife,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let Some(partition) = self.agreed(peer, m.epoch, m.partition, reply_to, out) else { return Ok(()) };
-        if let Err(refusal) = self.knows_its_lives() {
+        if let Err(refusal) = self.knows_its_lives(now, partition) {
             out.reply(reply_to, refusal);
             return Ok(());
         }

@@ -197,7 +197,7 @@ impl<E: Engine> Node<E> {
             source: source::SourceState::default(),
             hints,
             recovery: recovery::Recovery::default(),
-            lives: lives::LivesState::default(),
+            lives: lives::LivesState::new(now),
             housekeeping,
             counters: Counters::default(),
             draining: false,
@@ -337,7 +337,7 @@ impl<E: Engine> Node<E> {
             (Message::Digests(m), Origin::Peer(peer)) => self.digests(peer, reply_to, &m, out),
             (Message::Pull(m), Origin::Peer(peer)) => self.pull(now, peer, reply_to, &m, body, out),
             (Message::Behind(m), Origin::Peer(peer)) => self.behind(now, peer, &m, out),
-            (Message::AskLife(m), Origin::Peer(peer)) => self.ask_life(peer, reply_to, &m, out),
+            (Message::AskLife(m), Origin::Peer(peer)) => self.ask_life(now, peer, reply_to, &m, out),
             (Message::Refuse(m), Origin::Peer(peer)) => self.refuse_lives(peer, reply_to, &m, out),
             (Message::Handoff(m), Origin::Peer(peer)) => self.take_back(now, peer, &m, out),
             (message, _) => {

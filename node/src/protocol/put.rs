@@ -168,6 +168,10 @@ impl<E: Engine> Node<E> {
         write: Write,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
+        if let Err(refusal) = self.knows_its_lives(now, partition) {
+            self.refuse(reply_to, refusal, out);
+            return Ok(());
+        }
         let (bucket, key) = write.place();
         let key = ObjectKey::new(bucket, key);
         match self.prepare(partition, &key, &write)? {
@@ -186,9 +190,6 @@ impl<E: Engine> Node<E> {
         key: &ObjectKey,
         write: &Write,
     ) -> Result<Result<(Whom, Clock), Failure>, EngineError> {
-        if let Err(refusal) = self.knows_its_lives() {
-            return Ok(Err(refusal));
-        }
         let counts_itself = !write.terms().strict || !self.is_recovering(partition)?;
         let terms = write.terms();
         let whom = match self.whom(partition, terms.wanted, terms.strict) {

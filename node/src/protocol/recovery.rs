@@ -26,7 +26,7 @@ impl Recovery {
 }
 
 /// How many of the other owners must be contained, of `n` in all.
-fn enough(n: usize) -> usize {
+pub(super) fn enough(n: usize) -> usize {
     (n - n / 2).min(n.saturating_sub(1))
 }
 
@@ -50,7 +50,8 @@ impl<E: Engine> Node<E> {
         let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_recovering()) else { return Ok(()) };
         let (life, mine) = (copy.actor().life, copy.clock());
         let told = self.recovery.told.entry((partition, peer)).or_insert_with(|| (life, clock.clone()));
-        if told.0 != life {
+        // A peer that does not contain any more what it told has lost it: it cannot be had.
+        if told.0 != life || !clock.covers(&told.1) {
             *told = (life, clock.clone());
         }
         let of_partition = (partition, NodeId(0))..=(partition, NodeId(u64::MAX));

@@ -38,7 +38,7 @@ impl<E: Engine> Node<E> {
         if self.store.brings_refused(partition, &[], &dots)? {
             self.counters.stale += 1;
             let detail = "the write is of a life of its coordinator that has ended";
-            out.reply(reply_to, failure(ErrorCode::Unavailable, detail));
+            out.reply(reply_to, failure(ErrorCode::BadRequest, detail));
             return Ok(());
         }
         self.counters.replicated += 1;

@@ -122,7 +122,7 @@ impl<E: Engine> Node<E> {
         let mut partitions: Vec<PartitionId> =
             layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
         partitions.extend(self.to_hand_off(peer));
-        if partitions.is_empty() && self.knows_its_lives().is_err() {
+        if partitions.is_empty() && !self.lives.has_answered(peer) {
             // What the peer knows of this node's former lives is wanted all the same.
             let id = self.new_id();
             out.send(peer, id, Digests { epoch, digests: Vec::new() }, Bytes::new());
