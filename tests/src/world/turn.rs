@@ -167,7 +167,9 @@ impl World {
         let Some((place, causality)) = write else { return Ok(before) };
         let partition = self.layout.partition_of(place.bucket(), place.key());
         before.dot = last_dot(node, partition);
+        // Where writes say what their clients did not ask for, what they replace unseen is lost.
         if causality == Causality::Current
+            && self.says_instead.is_none()
             && matches!(node.store().find(partition), Ok(Some(_)))
             && let Ok(object) = node.store().read(partition, &place)
         {
