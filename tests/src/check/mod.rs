@@ -100,6 +100,8 @@ impl World {
         let counts = [
             ("forwarded", c.forwarded),
             ("hedged reads", c.hedged),
+            ("breakers opened", c.breakers_opened),
+            ("requests past their time", c.expired),
             ("sloppy writes", c.sloppy),
             ("hints taken", c.hinted),
             ("hints declined", c.hints_declined),

@@ -28,6 +28,7 @@ pub mod trace;
 pub mod turn;
 
 use bytes::Bytes;
+use dynode::limits::SILENCE_MAX;
 use dynode_client::wire::{Causality, Message, Quorum};
 use dynode_ring::{Layout, Member, NodeId};
 use dynode_storage::seal::SealKey;
@@ -49,7 +50,7 @@ pub use trace::Trace;
 pub(crate) const CLIENTS: u64 = 1 << 40;
 
 /// After the faults everything must be in order again within so much simulated time.
-const SETTLE_WITHIN: u64 = 60 * SECOND;
+const SETTLE_WITHIN: u64 = 40 * SECOND;
 
 /// After the faults an operation succeeds within so many tries, a second apart.
 const SERVED_WITHIN_TRIES: usize = 4;
@@ -210,7 +211,10 @@ impl World {
         self.trace.line(0, |_| String::new());
         self.run_until(self.plan.faults_until)?;
         self.repair_everything()?;
-        self.settle("after the faults")?;
+        let ended = self.now;
+        // What was lost just before is noticed as silence only now.
+        self.run_until(ended + SILENCE_MAX.0 * 5 / 4)?;
+        self.settle_since(ended, "after the faults")?;
         self.serve_everybody()?;
         self.settle("after the last operations")?;
         self.stats.simulated = self.now;
@@ -285,7 +289,11 @@ impl World {
 
     /// Waits until all copies are equal and nothing is left behind, and then looks closely.
     pub fn settle(&mut self, when: &str) -> Result<(), Violation> {
-        let began = self.now;
+        self.settle_since(self.now, when)
+    }
+
+    /// As [`World::settle`], where the time has run since `began`.
+    fn settle_since(&mut self, began: u64, when: &str) -> Result<(), Violation> {
         loop {
             self.run_until(self.now + PROBE_EVERY)?;
             match self.is_settled()? {
