@@ -67,6 +67,9 @@ pub const ANSWER_BYTES: usize = 256 * 1024;
 /// The same while clients wait: their requests are answered between the parts.
 pub const ANSWER_BYTES_BUSY: usize = 64 * 1024;
 
+/// A node that has served a client so recently, its own or another node's, is taken to have clients that wait.
+pub const BUSY_FOR: Micros = Micros::millis(100);
+
 /// What sync takes in, in bytes a second: a gigabyte in a quarter of a minute, and about a tenth of what a loop can take in,
 /// so that clients hardly notice.
 pub const SYNC_BYTES_A_SECOND: u64 = 64 << 20;

@@ -30,11 +30,13 @@ pub enum Rule {
     Drop,
     /// Never close the lives that have ended.
     Close,
+    /// Sync as much at once as there is, whoever waits meanwhile.
+    Greedy,
 }
 
 impl Rule {
     /// Every rule, with the name that the command line knows.
-    pub const ALL: [(Rule, &'static str); 12] = [
+    pub const ALL: [(Rule, &'static str); 13] = [
         (Rule::Round, "round"),
         (Rule::Fill, "fill"),
         (Rule::Strip, "strip"),
@@ -47,6 +49,7 @@ impl Rule {
         (Rule::Epoch, "epoch"),
         (Rule::Drop, "drop"),
         (Rule::Close, "close"),
+        (Rule::Greedy, "greedy"),
     ];
 }
 

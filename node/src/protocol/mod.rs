@@ -109,6 +109,8 @@ pub struct Node<E: Engine> {
     operations: BTreeMap<u64, UnderWay>,
     /// Operations of clients among them.
     client_operations: usize,
+    /// When this node last took a request of a client, or its part in one.
+    last_served: Time,
     /// The values that all of them hold, in bytes.
     held_bytes: usize,
     /// When which operation is to be looked at again, in order.
@@ -190,6 +192,7 @@ impl<E: Engine> Node<E> {
             slow: BTreeMap::new(),
             operations: BTreeMap::new(),
             client_operations: 0,
+            last_served: Time(0),
             held_bytes: 0,
             alarms: BTreeSet::new(),
             next_id,
@@ -322,6 +325,10 @@ impl<E: Engine> Node<E> {
         body: Bytes,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
+        use Message::{Delete, Fetch, Get, Put, Replicate};
+        if matches!(message, Put(_) | Delete(_) | Get(_) | Replicate(_) | Fetch(_)) {
+            self.last_served = now;
+        }
         match (message, from) {
             (Message::Put(m), _) => self.begin_put(now, from, reply_to, put::Write::Put(m, body), out),
             (Message::Delete(m), _) => self.begin_put(now, from, reply_to, put::Write::Delete(m), out),

@@ -65,7 +65,7 @@ impl<E: Engine> Node<E> {
             out.reply(reply_to, Answer { epoch: m.epoch, partition: m.partition, kind, life, refused: Vec::new() });
             return Ok(());
         }
-        let budget = Budget { bytes: (m.budget as usize).min(limits::ANSWER_BYTES), keys: limits::ANSWER_KEYS };
+        let budget = Budget { bytes: (m.budget as usize).min(self.answer_bytes(now)), keys: limits::ANSWER_KEYS };
         let answered = match &m.scan {
             Some(at) => self.next_page(now, peer, partition, at, &asker, budget)?,
             None => match self.store.delta(partition, &asker, only.as_ref(), budget)? {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use dynode_client::wire::{AnswerKind, Clocks, Digest, Digests, Message, Pull as PullRequest, ScanAt};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{Part, decode_clock, decode_parts, encode_clock};
+use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Clock, Engine, EngineError};
 
 use super::{Effects, Heard, Micros, Node, Observation, Operation, ReplyTo, Then, Time};
@@ -61,6 +62,9 @@ pub(super) struct Pull {
 impl SyncState {
     /// So many bytes came: sync moves no more than its share, however many pulls there are.
     fn pay(&mut self, now: Time, bytes: usize) {
+        if broken(Rule::Greedy) {
+            return;
+        }
         let span = Micros(bytes as u64 * 1_000_000 / limits::SYNC_BYTES_A_SECOND);
         self.paid_until = self.paid_until.max(now) + span;
     }
@@ -289,12 +293,19 @@ impl<E: Engine> Node<E> {
         self.ask(now, Pull { source, partition, life, scan, asked: Clock::new(), rests: false }, out)
     }
 
+    /// The values in one part of an answer, whether it is taken in here or given: less while clients wait, be it for what
+    /// this node coordinates or for its part in what others do.
+    pub(super) fn answer_bytes(&self, now: Time) -> usize {
+        let is_busy = self.client_operations > 0 || now - self.last_served < limits::BUSY_FOR;
+        if is_busy && !broken(Rule::Greedy) { limits::ANSWER_BYTES_BUSY } else { limits::ANSWER_BYTES }
+    }
+
     /// Asks for the next part of an answer, under an id of its own: a part that comes twice, or late, answers nothing.
     fn ask(&mut self, now: Time, mut pull: Pull, out: &mut Effects) -> Result<(), EngineError> {
         pull.asked = self.store.copy(pull.partition)?.clock().clone();
         pull.rests = false;
         // A large part makes clients wait for as long as it takes to take it in.
-        let budget = if self.client_operations > 0 { limits::ANSWER_BYTES_BUSY } else { limits::ANSWER_BYTES };
+        let budget = self.answer_bytes(now);
         let id = self.new_id();
         let clock = encode_clock(&pull.asked);
         let message = PullRequest {
