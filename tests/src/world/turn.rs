@@ -51,6 +51,8 @@ impl World {
         if node.next_wake() <= local {
             events.push((Event::Tick, None));
         }
+        let came: usize = events.iter().map(|(event, _)| bytes_of(event)).sum();
+        let mut cost = self.plan.cost.0 * events.len() as u64;
         let crash = self.draw_crash(events.len());
         let mut effects = Tagged::new();
         let mut staged = Vec::new();
@@ -75,7 +77,9 @@ impl World {
             (least, most) if self.plan.durability == Durability::Group => self.host_rng.random_range(least..=most),
             _ => self.host_rng.random_range(1..20),
         };
-        let took = self.slowed(took, self.hosts[at].crawl);
+        let goes: usize = effects.iter().map(|(effect, _)| bytes_said(effect)).sum();
+        cost += self.plan.cost.1 * ((came + goes) / 1024) as u64;
+        let took = self.slowed(took + cost, self.hosts[at].crawl);
         if sends_first {
             self.hosts[at].node = Some(node);
             self.perform(at, std::mem::take(&mut effects), now)?;
@@ -261,6 +265,22 @@ fn write_place(message: &Message) -> Option<(ObjectKey, Causality)> {
         Message::Put(m) => Some((ObjectKey::new(&m.bucket, &m.key), m.causality.clone())),
         Message::Delete(m) => Some((ObjectKey::new(&m.bucket, &m.key), m.causality.clone())),
         _ => None,
+    }
+}
+
+/// The values and entries that an event brings, in bytes.
+fn bytes_of(event: &Event) -> usize {
+    match event {
+        Event::Request { body, .. } | Event::Response { body, .. } => body.len(),
+        _ => 0,
+    }
+}
+
+/// The values and entries that an effect sends, in bytes.
+fn bytes_said(effect: &Effect) -> usize {
+    match effect {
+        Effect::Send { body, .. } | Effect::Reply { body, .. } => body.len(),
+        Effect::Observe(_) => 0,
     }
 }
 

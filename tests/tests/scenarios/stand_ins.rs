@@ -1,7 +1,9 @@
-//! Writes for owners that are away: scenarios 4 and 13.
+//! Writes for owners that are away: scenarios 4, 13 and 14.
 
 use dynode_client::wire::{Acks, Quorum};
+use dynode_storage::rules::Rule;
 use tests::scene::{Off, Scene, ensure, hold};
+use tests::world::Violation;
 use tests::world::plan::{Action, Plan};
 
 /// One of two owners is down for a thousand writes; it returns alone, and what it missed comes from those that stood in for
@@ -76,5 +78,66 @@ fn scenario_13_a_hint_survives_a_power_cut_and_is_delivered() {
             scene.settle()
         },
         &[Off::Durability, Off::Message("Handoff")],
+    );
+}
+
+/// The ninety-ninth of a hundred, in microseconds, of how long these took.
+fn p99(took: &mut [u64]) -> u64 {
+    took.sort_unstable();
+    took[took.len() * 99 / 100]
+}
+
+/// Reads and writes at a quorum for so many seconds, one after another; none may be refused. How long each took.
+fn foreground(scene: &mut Scene, seconds: u64, spacing: u64, keys: usize) -> Result<Vec<u64>, Violation> {
+    let mut ops = Vec::new();
+    for i in 0..(seconds * 1_000 / spacing) as usize {
+        let action = if i % 2 == 0 { Action::PutOver } else { Action::Get };
+        // Clients ask the nodes that stay.
+        ops.push(scene.ask(i % 8, i % 4, i * 7 % keys, action, Quorum::Majority, false));
+        scene.run(spacing as f64 / 1_000.0)?;
+    }
+    scene.run(1.0)?;
+    ops.into_iter().map(|op| scene.answer(op).done().map(|op| scene.answer(op).took)).collect()
+}
+
+/// An owner is away for ten minutes of heavy writes, and returns: while it catches up, the p99 of the foreground at most
+/// doubles, and nothing is refused, though the budget for hints is long used up. Killed by
+/// `greedy`.
+#[test]
+fn scenario_14_the_foreground_hardly_notices_an_owner_that_catches_up_after_ten_minutes() {
+    hold(
+        |off| {
+            const KEYS: usize = 3_000;
+            let plan = Plan {
+                keys: KEYS,
+                clients: 8,
+                partitions: 8,
+                value_bytes: 16 << 10,
+                hint_bytes_max: 1 << 20,
+                disk: (100, 300),
+                cost: (20, 5), // 200 MB a second go through a node
+                wire: false,
+                ..Plan::calm(5)
+            };
+            let mut scene = Scene::of(off, plan)?;
+            let mut before = foreground(&mut scene, 10, 10, KEYS)?;
+            scene.stop(4)?;
+            scene.run(2.0)?;
+            foreground(&mut scene, 600, 100, KEYS)?;
+            let (hinted, declined) = (scene.total(|c| c.hinted), scene.total(|c| c.hints_declined));
+            scene.start(4)?;
+            scene.run(0.2)?;
+            let bytes = scene.total(|c| c.sync_bytes_in);
+            let mut meanwhile = foreground(&mut scene, 2, 10, KEYS)?;
+            let caught_up = scene.total(|c| c.sync_bytes_in) - bytes;
+            scene.settle()?;
+            let (p99_before, p99_meanwhile) = (p99(&mut before), p99(&mut meanwhile));
+            println!(
+                "p99 {p99_before} us, {p99_meanwhile} us while {caught_up} bytes came; hints {hinted}, declined {declined}"
+            );
+            ensure(p99_meanwhile <= 2 * p99_before, || format!("p99 went from {p99_before} us to {p99_meanwhile} us"))?;
+            ensure(caught_up > 8 << 20 && declined > 0, || format!("{caught_up} bytes, {declined} declined: too plain"))
+        },
+        &[Off::Rule(Rule::Greedy)],
     );
 }
