@@ -87,6 +87,7 @@ pub trait Engine: View {
 
     /// Performs the steps in order, all or none. `durable`: survives a power cut once this returns, with everything
     /// written before it; else it survives only the end of the process until the next durable write or [`Engine::sync`].
+    /// Of what was not durable a power cut leaves the first so many writes, never a later one without an earlier.
     fn write(&mut self, steps: &[Step], durable: bool) -> Result<(), EngineError>;
 
     /// Makes everything written so far survive a power cut.

@@ -1,4 +1,9 @@
-//! The engine in memory. It forgets on a crash what was not synced, which no real disk does at a test's command.
+//! The engine in memory. It forgets on a power cut what was not synced, which no real disk does at a test's command.
+//!
+//! What a power cut leaves is what a write-ahead log leaves whose records have checksums: the synced batches, and of those
+//! after them any number *from the first on*. A batch that was torn in the middle is gone whole, and with it all that
+//! came later. A later batch never survives an earlier one: copies rely on that (a stored context is stripped of what the
+//! clock said in earlier batches; were those gone, what it had seen could come back), and [`Engine::write`] promises it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,10 +18,13 @@ type Records = [BTreeMap<Bytes, Bytes>; 4];
 #[derive(Debug, Clone, Default)]
 pub struct MemoryEngine {
     records: Records,
-    /// For each record changed since the last sync: what it was then.
-    unsynced: BTreeMap<(Space, Bytes), Option<Bytes>>,
+    /// For each batch since the last sync, how to take it back.
+    unsynced: Vec<Undo>,
     syncs: u64,
 }
+
+/// What the records that a batch changed were before it, in the order of its steps.
+type Undo = Vec<(Space, Bytes, Option<Bytes>)>;
 
 /// A copy of the maps.
 #[derive(Debug, Clone)]
@@ -28,14 +36,27 @@ impl MemoryEngine {
         MemoryEngine::default()
     }
 
-    /// A power cut: everything since the last durable write or sync is gone.
+    /// A power cut that takes everything since the last durable write or sync.
     pub fn lose_unsynced(&mut self) {
-        for ((space, key), former) in std::mem::take(&mut self.unsynced) {
+        self.cut_power(0);
+    }
+
+    /// A power cut that leaves the first `survivors` of the batches since the last durable write or sync: those that the
+    /// disk had got round to. They are as durable afterwards as if they had been synced.
+    pub fn cut_power(&mut self, survivors: usize) {
+        let lost = self.unsynced.split_off(survivors.min(self.unsynced.len()));
+        for (space, key, former) in lost.into_iter().rev().flat_map(|batch| batch.into_iter().rev()) {
             match former {
                 Some(value) => self.records[space.index()].insert(key, value),
                 None => self.records[space.index()].remove(&key),
             };
         }
+        self.unsynced.clear();
+    }
+
+    /// How many batches a power cut could take.
+    pub fn unsynced_batches(&self) -> usize {
+        self.unsynced.len()
     }
 
     /// Is there something that a power cut would take?
@@ -48,12 +69,12 @@ impl MemoryEngine {
         self.syncs
     }
 
-    fn set(&mut self, space: Space, key: &Bytes, value: Option<Bytes>) {
+    fn set(&mut self, undo: &mut Undo, space: Space, key: &Bytes, value: Option<Bytes>) {
         let former = match value {
             Some(value) => self.records[space.index()].insert(key.clone(), value),
             None => self.records[space.index()].remove(key),
         };
-        self.unsynced.entry((space, key.clone())).or_insert(former);
+        undo.push((space, key.clone(), former));
     }
 }
 
@@ -117,16 +138,18 @@ impl Engine for MemoryEngine {
     }
 
     fn write(&mut self, steps: &[Step], durable: bool) -> Result<(), EngineError> {
+        let mut undo = Undo::new();
         for step in steps {
             match step {
-                Step::Put(space, key, value) => self.set(*space, key, Some(value.clone())),
-                Step::Delete(space, key) => self.set(*space, key, None),
+                Step::Put(space, key, value) => self.set(&mut undo, *space, key, Some(value.clone())),
+                Step::Delete(space, key) => self.set(&mut undo, *space, key, None),
                 Step::DeleteRange(space, from, to) => {
                     let keys: Vec<Bytes> = range(&self.records, *space, from, to).map(|(k, _)| k.clone()).collect();
-                    keys.iter().for_each(|k| self.set(*space, k, None));
+                    keys.iter().for_each(|k| self.set(&mut undo, *space, k, None));
                 }
             }
         }
+        self.unsynced.push(undo);
         if durable { self.sync() } else { Ok(()) }
     }
 

@@ -239,3 +239,26 @@ fn memory_forgets_what_was_not_synced() {
     assert_eq!(records(bed.engine(), space, ALL.0, ALL.1), "a=1 b=1");
     assert!(!bed.engine().has_unsynced());
 }
+
+/// As of a log with checksums: the first so many of the unsynced batches, each whole, and none without those before it.
+#[test]
+fn a_power_cut_leaves_a_beginning_of_what_was_not_synced() {
+    let put = |i: u8, value: u8| Step::Put(Space::Meta, Bytes::copy_from_slice(&[i]), Bytes::copy_from_slice(&[value]));
+    for survivors in 0..=4 {
+        let mut engine = MemoryEngine::new();
+        engine.write(&[put(0, 0), put(9, 0)], true).unwrap();
+        for batch in 1..=4 {
+            engine.write(&[put(batch, batch), put(9, batch)], false).unwrap();
+        }
+        engine.write(&[], false).unwrap();
+        assert_eq!(engine.unsynced_batches(), 5);
+        engine.cut_power(usize::from(survivors));
+        let get = |i: u8| engine.get(Space::Meta, &[i]).unwrap().map(|v| v[0]);
+        assert_eq!(get(9), Some(survivors), "the overwritten record is as the last surviving batch left it");
+        for batch in 0..=4 {
+            assert_eq!(get(batch), (batch <= survivors).then_some(batch), "batch {batch} of {survivors} survivors");
+        }
+        // What was left is on the disk: a second power cut takes nothing.
+        assert!(!engine.has_unsynced());
+    }
+}

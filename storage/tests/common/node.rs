@@ -41,6 +41,8 @@ pub struct Node {
     /// What truly came here, and what of it is synced.
     pub truth: Truth,
     pub synced: Truth,
+    /// After each turn since the last sync: how many batches are unsynced, and what of the truth they hold.
+    pub turns: Vec<(usize, Truth)>,
 }
 
 impl Node {
@@ -59,6 +61,17 @@ impl Node {
             scans: BTreeMap::new(),
             truth: Truth::default(),
             synced: Truth::default(),
+            turns: Vec::new(),
+        }
+    }
+
+    /// Commits a turn without a sync.
+    pub fn end_unsynced_turn(&mut self) {
+        self.store.commit(false).unwrap();
+        let batches = self.store.engine().unsynced_batches();
+        self.turns.retain(|(written, _)| *written < batches);
+        if batches > 0 {
+            self.turns.push((batches, self.truth.clone()));
         }
     }
 
@@ -89,6 +102,7 @@ impl Node {
         self.heard.clear();
         self.asking = None;
         self.scans.clear();
+        self.turns.clear();
     }
 
     /// The end of the process, or of the power.

@@ -103,7 +103,7 @@ macro_rules! counts {
 counts! {
     scans, scans_of_scanning, pages, refused_pages, claims, claims_of_many_pages, values_gone_by_scan, refused_entries,
     writes_while_scanning, reads_while_scanning, power_cuts_while_scanning, copies_let_go, owners_changed, backups_restored,
-    backups_too_old, lives_closed, gaps_closed, stale_letters
+    backups_too_old, lives_closed, gaps_closed, stale_letters, turns_that_survived_unsynced
 }
 
 pub fn generous() -> Budget {
@@ -176,7 +176,7 @@ impl World {
         if self.sync_always {
             self.sync(at);
         } else {
-            self.nodes[at].store.commit(false).unwrap();
+            self.nodes[at].end_unsynced_turn();
         }
         let letters = std::mem::take(&mut self.nodes[at].outbox);
         self.queue.extend(letters);
@@ -191,6 +191,7 @@ impl World {
     pub fn sync(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.store.commit(true).unwrap();
+        node.turns.clear();
         if node.synced != node.truth {
             node.synced.clone_from(&node.truth);
         }
@@ -502,11 +503,19 @@ impl World {
         let lives = self.new_lives();
         // Under group commit nothing has left that was not synced; else others may have seen what is gone now.
         let past = if self.sync_always { Past::Whole } else { Past::MayLack };
+        let survives = self.rng.below(self.nodes[at].turns.len() + 1);
         let node = &mut self.nodes[at];
+        let (batches, truth) = match survives.checked_sub(1) {
+            Some(last) => node.turns.swap_remove(last),
+            None => (0, node.synced.clone()),
+        };
         let mut engine = node.take_engine();
-        engine.lose_unsynced();
+        self.counts.turns_that_survived_unsynced += survives;
+        engine.cut_power(batches);
         node.reopen(engine, lives, past);
-        node.truth.clone_from(&node.synced);
+        node.truth = truth;
+        self.sync(at); // the store made all that is left on the disk durable before it opened
+        let node = &mut self.nodes[at];
         let clock = node.clock();
         for op in &self.nodes[at].synced.dots {
             assert!(clock.has(self.oracle.writes[*op].dot), "write {op} was synced at {at}, and is gone");

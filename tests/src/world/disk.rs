@@ -47,6 +47,16 @@ impl Disk {
         self.memory.lose_unsynced();
     }
 
+    /// A power cut that leaves the first so many of the batches that were not synced.
+    pub(crate) fn cut_power(&mut self, survivors: usize) {
+        self.memory.cut_power(survivors);
+    }
+
+    /// How many batches a power cut could take.
+    pub(crate) fn unsynced_batches(&self) -> usize {
+        self.memory.unsynced_batches()
+    }
+
     fn refusal(&self) -> Option<EngineError> {
         self.trouble.get().map(|trouble| EngineError::Failed(format!("simulated: {trouble:?}")))
     }

@@ -53,12 +53,12 @@ impl World {
         let now = self.now;
         match fault {
             Fault::Kill | Fault::PowerCut => {
-                let end = if fault == Fault::Kill { End::Kill } else { End::PowerCut };
+                let end = if fault == Fault::Kill { End::Kill } else { End::LatePowerCut };
                 self.crash_by_fault(at, end)?;
             }
             Fault::Blackout => {
                 for host in 0..nodes {
-                    self.crash_by_fault(host, End::PowerCut)?;
+                    self.crash_by_fault(host, End::LatePowerCut)?;
                 }
             }
             Fault::DiskLost => {

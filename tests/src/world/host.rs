@@ -64,8 +64,10 @@ pub(crate) struct Backup {
 pub(crate) enum End {
     /// Killed: what it has written stays.
     Kill,
-    /// Without power: what was not synced is gone.
+    /// Without power: everything that was not synced is gone.
     PowerCut,
+    /// Without power: the disk had got round to a beginning of what was not synced, of any length; the rest is gone.
+    LatePowerCut,
 }
 
 impl Host {
@@ -134,6 +136,21 @@ impl Host {
     }
 }
 
+impl End {
+    fn cuts_power(self) -> bool {
+        self != End::Kill
+    }
+
+    /// Takes from the disk what it takes.
+    fn take(self, disk: &mut Disk, rng: &mut impl Rng) {
+        match self {
+            End::Kill => {}
+            End::PowerCut => disk.lose_unsynced(),
+            End::LatePowerCut => disk.cut_power(rng.random_range(0..=disk.unsynced_batches())),
+        }
+    }
+}
+
 impl World {
     /// Starts the process of a machine on what its disk holds.
     pub(crate) fn start(&mut self, at: usize) -> Result<(), Violation> {
@@ -175,9 +192,9 @@ impl World {
         let host = &mut self.hosts[at];
         let Some(mut node) = host.node.take() else {
             // The process is gone already; the power may still go.
-            if let (Some(disk), End::PowerCut) = (&mut host.disk, end) {
+            if let (Some(disk), true) = (&mut host.disk, end.cuts_power()) {
                 let before = host.clocks.clone();
-                disk.lose_unsynced();
+                end.take(disk, &mut self.host_rng);
                 host.may_lack |= self.plan.durability != Durability::Group;
                 self.reread_disk(at)?;
                 self.take_by_power(&before)?;
@@ -196,8 +213,8 @@ impl World {
             .collect();
         let counters = node.counters().clone();
         let mut disk = node.into_engine();
-        if end == End::PowerCut {
-            disk.lose_unsynced();
+        end.take(&mut disk, &mut self.host_rng);
+        if end.cuts_power() {
             host.may_lack |= self.plan.durability != Durability::Group;
         }
         host.disk = Some(disk);

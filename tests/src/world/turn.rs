@@ -124,7 +124,7 @@ impl World {
         if ppm == 0 || self.phase != Phase::Faults || self.host_rng.random_range(0..1_000_000) >= ppm {
             return None;
         }
-        let end = if self.host_rng.random_bool(0.5) { End::Kill } else { End::PowerCut };
+        let end = if self.host_rng.random_bool(0.5) { End::Kill } else { End::LatePowerCut };
         match self.host_rng.random_range(0..=events) {
             0 => Some((usize::MAX - 1, end)),
             after => Some((after, end)),
