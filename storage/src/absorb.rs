@@ -147,7 +147,7 @@ impl<E: Engine> Store<E> {
             !wrong
         })?;
         if wrong {
-            return Err(damaged(Space::Objects, &Corrupt("an object record")));
+            return Err(damaged(partition, Space::Objects, &Corrupt("an object record")));
         }
         for (key, stored) in keys {
             let told = Object { values: stored.values.clone(), context: stored.context.union(&dropped.clock) };
@@ -180,7 +180,7 @@ impl<E: Engine> Store<E> {
             !wrong
         })?;
         if wrong {
-            return Err(damaged(Space::Objects, &Corrupt("a key")));
+            return Err(damaged(partition, Space::Objects, &Corrupt("a key")));
         }
         Ok(keys)
     }

@@ -167,7 +167,7 @@ impl<S: View> Scan<S> {
             true
         })?;
         if let Some(wrong) = wrong {
-            return Err(damaged(Space::Objects, &wrong));
+            return Err(damaged(self.partition, Space::Objects, &wrong));
         }
         let claim = Claim {
             clock: self.clock().clone(),
@@ -215,7 +215,7 @@ fn entries<V: View>(
             wrong = Some(Corrupt("the index lacks an entry of the clock"));
         }
         if let Some(wrong) = wrong {
-            return Err(damaged(Space::Index, &wrong));
+            return Err(damaged(copy.partition(), Space::Index, &wrong));
         }
         if delta.more {
             break;
@@ -232,7 +232,7 @@ fn entries<V: View>(
         }
         let bytes = view.get(Space::Objects, &object_at(copy.partition(), key.as_bytes()))?;
         let stored = bytes.map_or(Ok(Object::default()), codec::decode_object);
-        let object = copy.fill(&key, stored.map_err(|e| damaged(Space::Objects, &e))?);
+        let object = copy.fill(&key, stored.map_err(|e| damaged(copy.partition(), Space::Objects, &e))?);
         let object = without_known(object, asker);
         size += key.as_bytes().len() + held(&object) + 24 * dots.len();
         let dots = if broken(Rule::Dots) && only.is_some() { Vec::new() } else { dots };

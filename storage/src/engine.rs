@@ -1,6 +1,7 @@
 //! What a copy needs of a disk: ordered spaces, atomic batches, a sync that is separate from a write, snapshots.
 
 use bytes::Bytes;
+use dynode_ring::PartitionId;
 
 /// The ordered key spaces of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,13 +43,19 @@ pub enum EngineError {
     #[error("storage failed: {0}")]
     Failed(String),
     /// What was read is damaged: a checksum or a form does not fit. Never taken for "not found".
-    #[error("storage is damaged ({place}): {detail}")]
+    #[error("storage is damaged ({place}{}): {detail}", of(*partition))]
     Damaged {
         /// Which space.
         place: &'static str,
+        /// The only copy that it concerns; `None`: the engine itself is damaged, and no copy on it can be relied on.
+        partition: Option<PartitionId>,
         /// What does not fit.
         detail: String,
     },
+}
+
+fn of(partition: Option<PartitionId>) -> String {
+    partition.map_or_else(String::new, |p| format!(" of partition {p}"))
 }
 
 /// One step of a batch.
@@ -77,6 +84,22 @@ pub trait View {
     ) -> Result<(), EngineError>;
 }
 
+impl<V: View> View for &V {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        (**self).get(space, key)
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), EngineError> {
+        (**self).scan(space, from, to, visit)
+    }
+}
+
 /// A disk, or what stands for one.
 pub trait Engine: View {
     /// A view that stays as the engine was.
@@ -92,6 +115,13 @@ pub trait Engine: View {
 
     /// Makes everything written so far survive a power cut.
     fn sync(&mut self) -> Result<(), EngineError>;
+
+    /// Keeps what is stored now beside the data under this name, for people to look at: cheaply, or not at all. Returns
+    /// where, or `None` when the engine has no such place or no room for more.
+    fn set_aside(&mut self, name: &str) -> Result<Option<String>, EngineError> {
+        let _ = name;
+        Ok(None)
+    }
 
     /// About how many bytes a space takes, as the engine knows it without reading the data.
     fn size(&self, space: Space) -> u64;

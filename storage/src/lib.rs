@@ -15,6 +15,7 @@
 //! | [`engine`] | what a copy needs of a disk: batches, syncs, snapshots |
 //! | [`memory`] | the engine in memory, which forgets on a crash what was not synced |
 //! | `rocks` | the engine on RocksDB (feature `rocksdb`) |
+//! | `logfile` | is a log file of RocksDB's whole to its last byte? |
 //! | [`store`] | all copies of one node: the turn's batch, lives, commits |
 //! | [`copy`] | one copy: apply, read |
 //! | `load` | how a copy is opened: its checkpoint, and the index entries since |
@@ -24,6 +25,9 @@
 //! | `scans` | scans that are not finished: what a copy has seen beyond its clock |
 //! | `tidy` | what leaves: index entries, contexts, copies |
 //! | `listing` | the keys of a bucket; the set hash computed anew |
+//! | [`scrub`] | a copy read from end to end in slices, and checked |
+//! | [`quarantine`] | copies that cannot be relied on: what is stored of that, and how it ends |
+//! | [`salvage`] | what can be taken over from an engine that is damaged |
 //! | `place` | where the records of a copy are stored |
 
 pub mod absorb;
@@ -37,13 +41,18 @@ pub mod key;
 mod listing;
 pub mod lives;
 mod load;
+#[cfg(feature = "rocksdb")]
+mod logfile;
 pub mod memory;
 pub mod object;
 mod place;
+pub mod quarantine;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub mod rules;
+pub mod salvage;
 mod scans;
+pub mod scrub;
 pub mod seal;
 pub mod store;
 mod tidy;

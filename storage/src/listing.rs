@@ -42,7 +42,7 @@ impl<E: Engine> Store<E> {
             wrong.is_none() && !more
         })?;
         match wrong {
-            Some(wrong) => Err(damaged(Space::Objects, &wrong)),
+            Some(wrong) => Err(damaged(partition, Space::Objects, &wrong)),
             None => Ok((keys, more)),
         }
     }
@@ -63,7 +63,7 @@ impl<E: Engine> Store<E> {
             wrong.is_none()
         })?;
         match wrong {
-            Some(wrong) => Err(damaged(Space::Objects, &wrong)),
+            Some(wrong) => Err(damaged(partition, Space::Objects, &wrong)),
             None => Ok((content, keys)),
         }
     }

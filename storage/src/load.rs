@@ -6,15 +6,15 @@ use dynode_ring::{NodeId, PartitionId};
 use crate::codec::{self, Checkpoint, Corrupt};
 use crate::copy::Copy;
 use crate::dot::{Actor, COUNTER_MAX, Dot};
-use crate::engine::{Engine, EngineError, Space};
+use crate::engine::{EngineError, Space, View};
 use crate::place::{clock_at, index_at, index_bounds, index_dot, unstripped_bounds};
 use crate::scans::Scans;
 use crate::store::damaged;
 
 impl Copy {
     /// Reads the copy's checkpoint and the index entries since. `None`: the node holds no copy.
-    pub(crate) fn load<E: Engine>(
-        engine: &E,
+    pub(crate) fn load<V: View>(
+        engine: &V,
         node: NodeId,
         partition: PartitionId,
     ) -> Result<Option<Copy>, EngineError> {
@@ -43,7 +43,7 @@ impl Copy {
     }
 
     /// Takes in the index entries that the checkpoint does not know. Seeks past those that it does.
-    fn replay<E: Engine>(&mut self, engine: &E) -> Result<(), EngineError> {
+    fn replay<V: View>(&mut self, engine: &V) -> Result<(), EngineError> {
         let known = self.clock.clone();
         let (mut from, to) = index_bounds(self.partition());
         loop {
@@ -68,7 +68,7 @@ impl Copy {
                 true
             })?;
             match (wrong, seek) {
-                (Some(wrong), _) => return Err(damaged(Space::Index, &wrong)),
+                (Some(wrong), _) => return Err(damaged(self.partition(), Space::Index, &wrong)),
                 (None, Some(dot)) => from = index_at(self.partition(), dot).to_vec(),
                 (None, None) => return Ok(()),
             }
@@ -76,9 +76,9 @@ impl Copy {
     }
 }
 
-fn load_checkpoint<E: Engine>(engine: &E, partition: PartitionId) -> Result<Option<Checkpoint>, EngineError> {
+fn load_checkpoint<V: View>(engine: &V, partition: PartitionId) -> Result<Option<Checkpoint>, EngineError> {
     match engine.get(Space::Clocks, &clock_at(partition))? {
-        Some(bytes) => codec::decode_checkpoint(bytes).map(Some).map_err(|e| damaged(Space::Clocks, &e)),
+        Some(bytes) => codec::decode_checkpoint(bytes).map(Some).map_err(|e| damaged(partition, Space::Clocks, &e)),
         None => Ok(None),
     }
 }

@@ -23,6 +23,11 @@ pub(crate) fn object_key(at: &[u8]) -> Option<ObjectKey> {
     ObjectKey::from_bytes(Bytes::copy_from_slice(at.get(2..)?))
 }
 
+/// The partition of any place but those of the node's own records.
+pub(crate) fn place_partition(at: &[u8]) -> PartitionId {
+    PartitionId(u16::from_be_bytes([at.first().copied().unwrap_or(0), at.get(1).copied().unwrap_or(0)]))
+}
+
 /// The first key of a partition, in any space.
 pub(crate) fn partition_start(partition: PartitionId) -> [u8; 2] {
     partition.0.to_be_bytes()

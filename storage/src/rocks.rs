@@ -4,10 +4,11 @@
 //! steps; one write with `sync` makes all before it durable too; every block and every record of the log has a checksum,
 //! which is verified when it is read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties as property;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
@@ -16,6 +17,7 @@ use rocksdb::{
 use self_cell::self_cell;
 
 use crate::engine::{Engine, EngineError, Space, Step, View};
+use crate::logfile;
 
 /// Range deletions in one memtable of the index before it is flushed: each reader sorts them anew after a further one.
 const RANGE_DELETIONS_MAX: &str = "2000";
@@ -40,11 +42,18 @@ pub struct Options {
     pub log_damage: LogDamage,
 }
 
-/// What is done when the write-ahead log is damaged elsewhere than at its very end (where a power cut leaves a torn
-/// record that nobody was promised).
+/// What is done when the write-ahead log is damaged.
+///
+/// A power cut tears the last record, which nobody was promised. But a flipped bit in the length of the last record looks
+/// just like that, and then a synced write is gone. So a node first asks for a log that is [`LogDamage::Whole`]. When it
+/// has none, it opens with [`LogDamage::Refuse`], and no copy goes on with its life. When that fails too, synced writes may
+/// be behind the damage, and it [salvages](crate::salvage) what it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogDamage {
-    /// The engine does not open: synced writes may be behind the damage.
+    /// The engine does not open unless the log is whole to its last byte.
+    Whole,
+    /// A torn record at the very end is dropped. The engine does not open when there is damage elsewhere: synced writes may
+    /// be behind it.
     Refuse,
     /// The engine opens as it was before the damage. Copies that were rolled back like this have lost writes that others
     /// may have seen: open the store with [`Past::MayLack`](crate::store::Past::MayLack).
@@ -92,6 +101,12 @@ pub struct Stats {
     pub snapshots: u64,
 }
 
+/// Damage that concerns no single space.
+const THE_WHOLE: &str = "the database as a whole";
+
+/// Databases that are set aside beside this one; each holds disk space until a person has removed it.
+const SET_ASIDE_MAX: usize = 8;
+
 type Families<'a> = [&'a ColumnFamily; 4];
 
 self_cell!(
@@ -119,7 +134,11 @@ pub struct RocksEngine {
     reads: ReadOptions,
     writes: WriteOptions,
     durable_writes: WriteOptions,
+    path: PathBuf,
 }
+
+/// A damaged database, to read what can be read of it. Nothing in its directory is changed.
+pub struct RocksWreck(Database);
 
 /// The engine as it was when [`Engine::snapshot`] was called. Keep it no longer than needed: it holds disk space.
 pub struct RocksSnapshot(Kept);
@@ -131,8 +150,8 @@ impl RocksEngine {
         std::fs::create_dir_all(path)
             .map_err(|e| EngineError::Failed(format!("cannot make the directory {}: {e}", path.display())))?;
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
-        let families =
-            Space::ALL.map(|space| ColumnFamilyDescriptor::new(space.name(), family_options(space, &options, &cache)));
+        check_files(path)?;
+        let families = families(&options, &cache);
         let db = DB::open_cf_descriptors(&database_options(&options), path, families).map_err(|e| opening(path, &e))?;
         let database = Database::try_new(Arc::new(db), |db| families_of(db))?;
         let index = database.borrow_dependent()[Space::Index.index()];
@@ -146,6 +165,7 @@ impl RocksEngine {
             reads: ReadOptions::default(),
             writes: WriteOptions::default(),
             durable_writes,
+            path: path.into(),
         })
     }
 
@@ -191,10 +211,55 @@ impl RocksEngine {
     }
 }
 
+impl RocksWreck {
+    /// Opens a damaged database. True: its log is whole but for a torn last record, so that no synced write is missing
+    /// without a trace.
+    pub fn open(path: impl AsRef<Path>, mut options: Options) -> Result<(RocksWreck, bool), EngineError> {
+        let path = path.as_ref();
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let mut open = |log_damage, checked: bool| {
+            options.log_damage = log_damage;
+            let mut db = database_options(&options);
+            if !checked {
+                // What is there to be read is read, whatever is missing beside it; each copy is checked by itself.
+                db.set_paranoid_checks(false);
+                db.set_track_and_verify_wals_in_manifest(false);
+            }
+            let db = DB::open_cf_descriptors_read_only(&db, path, families(&options, &cache), false);
+            let db = db.map_err(|e| opening(path, &e))?;
+            Ok(RocksWreck(Database::try_new(Arc::new(db), |db| families_of(db))?))
+        };
+        if check_files(path).is_ok()
+            && let Ok(wreck) = open(LogDamage::Refuse, true)
+        {
+            return Ok((wreck, true));
+        }
+        open(LogDamage::RollBack, false).map(|wreck| (wreck, false))
+    }
+}
+
+impl View for RocksWreck {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let found = self.0.borrow_owner().get_pinned_cf(self.0.borrow_dependent()[space.index()], key);
+        Ok(found.map_err(|e| unread(space, &e))?.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), EngineError> {
+        let open = |reads| self.0.borrow_owner().raw_iterator_cf_opt(self.0.borrow_dependent()[space.index()], reads);
+        scan(space, open, Blocks::Leave, from, to, visit)
+    }
+}
+
 impl View for RocksEngine {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         let found = self.db().get_pinned_cf_opt(self.family(space), key, &self.reads);
-        Ok(found.map_err(|e| failed(space.name(), &e))?.map(|value| Bytes::copy_from_slice(&value)))
+        Ok(found.map_err(|e| unread(space, &e))?.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn scan(
@@ -205,14 +270,14 @@ impl View for RocksEngine {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), EngineError> {
         let open = |reads| self.db().raw_iterator_cf_opt(self.family(space), reads);
-        scan(space, open, from, to, visit)
+        scan(space, open, Blocks::Keep, from, to, visit)
     }
 }
 
 impl View for RocksSnapshot {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         let found = self.0.borrow_dependent().get_pinned_cf(family_of(self.0.borrow_owner(), space)?, key);
-        Ok(found.map_err(|e| failed(space.name(), &e))?.map(|value| Bytes::copy_from_slice(&value)))
+        Ok(found.map_err(|e| unread(space, &e))?.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn scan(
@@ -224,7 +289,7 @@ impl View for RocksSnapshot {
     ) -> Result<(), EngineError> {
         let family = family_of(self.0.borrow_owner(), space)?;
         let open = |reads| self.0.borrow_dependent().raw_iterator_cf_opt(family, reads);
-        scan(space, open, from, to, visit)
+        scan(space, open, Blocks::Leave, from, to, visit)
     }
 }
 
@@ -253,6 +318,19 @@ impl Engine for RocksEngine {
 
     fn sync(&mut self) -> Result<(), EngineError> {
         self.db().flush_wal(true).map_err(|e| failed("the write-ahead log", &e))
+    }
+
+    fn set_aside(&mut self, name: &str) -> Result<Option<String>, EngineError> {
+        let Some(beside) = self.path.parent() else { return Ok(None) };
+        let others = std::fs::read_dir(beside).into_iter().flatten().flatten();
+        let set_aside = others.filter(|f| f.file_name().to_string_lossy().starts_with("damaged-")).count();
+        let place = beside.join(name);
+        if set_aside >= SET_ASIDE_MAX || place.exists() {
+            return Ok(None);
+        }
+        // Hard links to the tables. Whether it succeeds changes nothing about what is to be done.
+        let made = Checkpoint::new(self.db()).and_then(|checkpoint| checkpoint.create_checkpoint(&place));
+        Ok(made.ok().map(|()| place.display().to_string()))
     }
 
     fn size(&self, space: Space) -> u64 {
@@ -287,6 +365,7 @@ fn step_bytes(step: &Step) -> usize {
 fn scan<'a>(
     space: Space,
     open: impl FnOnce(ReadOptions) -> DBRawIterator<'a>,
+    blocks: Blocks,
     from: &[u8],
     to: &[u8],
     visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
@@ -296,6 +375,7 @@ fn scan<'a>(
     }
     let mut reads = ReadOptions::default();
     reads.set_iterate_upper_bound(to);
+    reads.fill_cache(blocks == Blocks::Keep);
     let mut records = open(reads);
     records.seek(from);
     while let Some((key, value)) = records.item() {
@@ -305,12 +385,32 @@ fn scan<'a>(
         records.next();
     }
     // An iterator that meets damage ends as if there were no more: only its status tells.
-    records.status().map_err(|e| failed(space.name(), &e))
+    records.status().map_err(|e| unread(space, &e))
+}
+
+/// What a scan does with the blocks that it has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocks {
+    /// They go into the cache.
+    Keep,
+    /// They do not: snapshots are read from end to end, and would push out all that is used.
+    Leave,
+}
+
+/// An error of a read. A sector that cannot be read, or a file that is not there, is damage like a wrong checksum: trying
+/// again would bring the same.
+fn unread(space: Space, error: &rocksdb::Error) -> EngineError {
+    let text = error.to_string();
+    let gone = ["Input/output error", "No such file"].iter().any(|sign| text.contains(sign));
+    match error.kind() {
+        ErrorKind::IOError if gone => EngineError::Damaged { place: space.name(), partition: None, detail: text },
+        _ => failed(space.name(), error),
+    }
 }
 
 fn failed(place: &'static str, error: &rocksdb::Error) -> EngineError {
     match error.kind() {
-        ErrorKind::Corruption => EngineError::Damaged { place, detail: error.to_string() },
+        ErrorKind::Corruption => EngineError::Damaged { place, partition: None, detail: error.to_string() },
         _ => EngineError::Failed(error.to_string()),
     }
 }
@@ -323,10 +423,46 @@ fn opening(path: &Path, error: &rocksdb::Error) -> EngineError {
              directory of its own ({text})"
         ));
     }
-    match failed("the database as a whole", error) {
+    if text.contains("No such file") {
+        return EngineError::Damaged { place: THE_WHOLE, partition: None, detail: text };
+    }
+    match failed(THE_WHOLE, error) {
         EngineError::Failed(text) => EngineError::Failed(format!("cannot open the database in {path}: {text}")),
         damaged => damaged,
     }
+}
+
+/// Looks at the files that RocksDB itself would take as they are: see [`logfile`].
+fn check_files(path: &Path) -> Result<(), EngineError> {
+    let damaged = |detail| Err(EngineError::Damaged { place: THE_WHOLE, partition: None, detail });
+    let current = match std::fs::read_to_string(path.join("CURRENT")) {
+        Ok(current) => current,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            // RocksDB would make a new database here, and remove the tables that belong to none.
+            let mut names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|file| file.file_name());
+            let is_table = |name: std::ffi::OsString| name.to_string_lossy().ends_with(".sst");
+            return match names.any(is_table) {
+                true => damaged("there are tables, but no CURRENT that says which of them count".into()),
+                false => Ok(()),
+            };
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => return damaged(format!("CURRENT: {e}")),
+        Err(e) => return Err(EngineError::Failed(format!("CURRENT cannot be read: {e}"))),
+    };
+    let Some(name) = current.strip_suffix('\n').filter(|name| name.starts_with("MANIFEST-")) else {
+        return damaged("CURRENT names no manifest".into());
+    };
+    match std::fs::read(path.join(name)) {
+        Ok(manifest) => match logfile::flaw(&manifest) {
+            Some(flaw) => damaged(format!("{name}: {flaw}")),
+            None => Ok(()),
+        },
+        Err(e) => damaged(format!("{name}: {e}")),
+    }
+}
+
+fn families(options: &Options, cache: &Cache) -> [ColumnFamilyDescriptor; 4] {
+    Space::ALL.map(|space| ColumnFamilyDescriptor::new(space.name(), family_options(space, options, cache)))
 }
 
 fn database_options(options: &Options) -> rocksdb::Options {
@@ -336,6 +472,7 @@ fn database_options(options: &Options) -> rocksdb::Options {
     db.set_paranoid_checks(true);
     db.set_track_and_verify_wals_in_manifest(true);
     db.set_wal_recovery_mode(match options.log_damage {
+        LogDamage::Whole => DBRecoveryMode::AbsoluteConsistency,
         LogDamage::Refuse => DBRecoveryMode::TolerateCorruptedTailRecords,
         LogDamage::RollBack => DBRecoveryMode::PointInTime,
     });

@@ -17,7 +17,8 @@ use crate::engine::{Engine, EngineError, Space, Step};
 use crate::key::ObjectKey;
 use crate::lives::{life_of, read_refused};
 use crate::object::Object;
-use crate::place::{clock_at, partition_end, partition_start};
+use crate::place::{clock_at, partition_end, partition_start, place_partition};
+use crate::quarantine::{self, Quarantine};
 use crate::rules::{Rule, broken};
 
 /// The record in [`Space::Meta`] that says from which life on copies may go on.
@@ -60,6 +61,8 @@ pub struct Store<E> {
     pub(crate) turn: Turn,
     /// Partitions whose copies have changed, or gone, since the last sync.
     unsynced: BTreeSet<PartitionId>,
+    /// Partitions whose copies cannot be relied on, as stored.
+    pub(crate) quarantined: BTreeMap<PartitionId, Quarantine>,
 }
 
 /// What one turn has changed so far.
@@ -92,6 +95,7 @@ impl<E: Engine> Store<E> {
         }
         let lives_to = next_life.saturating_add(LIVES_A_RUN);
         engine.write(&[life_record(LIVES_FROM, lives_from), life_record(LIVES_TO, lives_to)], true)?;
+        let quarantined = quarantine::load(&engine)?;
         Ok(Store {
             engine,
             node,
@@ -105,6 +109,7 @@ impl<E: Engine> Store<E> {
             absent: BTreeSet::new(),
             turn: Turn::default(),
             unsynced: BTreeSet::new(),
+            quarantined,
         })
     }
 
@@ -129,16 +134,17 @@ impl<E: Engine> Store<E> {
             true
         })?;
         if wrong {
-            return Err(damaged(Space::Clocks, &Corrupt("the place of a checkpoint")));
+            let detail = "the place of a checkpoint".into();
+            return Err(EngineError::Damaged { place: Space::Clocks.name(), partition: None, detail });
         }
         let size = |p| self.engine.size_between(Space::Objects, &partition_start(p), &partition_end(p));
         Ok(partitions.into_iter().map(|p| (p, size(p))).collect())
     }
 
-    /// The copy of a partition, where this node holds one.
+    /// The copy of a partition, where this node holds one. One that is [shelved](Quarantine::Shelved) is not shown.
     pub fn find(&mut self, partition: PartitionId) -> Result<Option<&mut Copy>, EngineError> {
         if !self.copies.contains_key(&partition) {
-            if self.absent.contains(&partition) {
+            if self.absent.contains(&partition) || self.is_shelved(partition) {
                 return Ok(None);
             }
             match Copy::load(&self.engine, self.node, partition)? {
@@ -161,6 +167,9 @@ impl<E: Engine> Store<E> {
     /// The copy of a partition; an empty one in a new life where there is none.
     pub fn copy(&mut self, partition: PartitionId) -> Result<&mut Copy, EngineError> {
         if self.find(partition)?.is_none() {
+            if self.is_shelved(partition) {
+                return Err(damaged(partition, Space::Objects, &Corrupt("the copy is shelved: nobody else has it")));
+            }
             let life = if broken(Rule::Reuse) { 1 } else { self.take_life() };
             let actor = Actor { node: self.node, life };
             self.absent.remove(&partition);
@@ -390,7 +399,7 @@ impl<E: Engine> Store<E> {
         self.turn.objects.retain(|at, _| !at.starts_with(&partition.0.to_be_bytes()));
     }
 
-    fn take_life(&mut self) -> u64 {
+    pub(crate) fn take_life(&mut self) -> u64 {
         let life = self.next_life;
         self.next_life += 1;
         if life >= self.lives_to {
@@ -412,7 +421,10 @@ fn read_life<E: Engine>(engine: &E, key: &[u8]) -> Result<u64, EngineError> {
     let life = stored.map_or(Ok(0), |bytes| bytes[..].try_into().map(u64::from_le_bytes));
     match life {
         Ok(life) if life <= LIFE_MAX => Ok(life),
-        _ => Err(damaged(Space::Meta, &Corrupt("a life that cannot be"))),
+        _ => {
+            let detail = "a life that cannot be".into();
+            Err(EngineError::Damaged { place: Space::Meta.name(), partition: None, detail })
+        }
     }
 }
 
@@ -437,7 +449,8 @@ impl Turn {
             Some(written) => written.clone(),
             None => engine.get(Space::Objects, at)?,
         };
-        bytes.map_or(Ok(Object::default()), |b| codec::decode_object(b).map_err(|e| damaged(Space::Objects, &e)))
+        let wrong = |e| damaged(place_partition(at), Space::Objects, &e);
+        bytes.map_or(Ok(Object::default()), |b| codec::decode_object(b).map_err(wrong))
     }
 
     pub(crate) fn set_object(&mut self, at: Bytes, value: Option<Vec<u8>>) {
@@ -452,6 +465,6 @@ impl Turn {
 }
 
 /// The error for stored bytes that make no sense.
-pub(crate) fn damaged(space: Space, what: &Corrupt) -> EngineError {
-    EngineError::Damaged { place: space.name(), detail: what.to_string() }
+pub(crate) fn damaged(partition: PartitionId, space: Space, what: &Corrupt) -> EngineError {
+    EngineError::Damaged { place: space.name(), partition: Some(partition), detail: what.to_string() }
 }

@@ -88,7 +88,7 @@ impl<E: Engine> Store<E> {
             keys.len() < limit && !wrong
         })?;
         if wrong {
-            return Err(damaged(Space::Index, &Corrupt("an entry of the list of what is not stripped")));
+            return Err(damaged(partition, Space::Index, &Corrupt("an entry of the list of what is not stripped")));
         }
         let Some((engine, turn, copy)) = self.loaded(partition) else { return Ok(0) };
         if begins {
