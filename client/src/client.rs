@@ -18,7 +18,7 @@ use crate::retry::{Budget, Kind, jittered};
 use crate::routing::{Routes, Target, layout_of};
 use crate::wire::handshake::ANY_CLUSTER;
 use crate::wire::limits::BUCKET_BYTES_MAX;
-use crate::wire::{Frame, GetLayout, Inspect, LayoutIs, Message, Topic, Welcome};
+use crate::wire::{Frame, GetLayout, Inspect, LayoutIs, Message, Scrub, Topic, Welcome};
 use crate::{Bucket, Error, Layout, NodeId};
 
 /// A client of one cluster. Cheap to clone; all clones share connections, layout and retry budget. When the last one
@@ -171,6 +171,28 @@ impl Client {
             return Err(Error::BadRequest { detail: "the layout has no such member".into() });
         };
         inspect_on(link, topic, deadline_in(self.inner.options.timeout)).await
+    }
+
+    /// Has a node read all its copies and check them: `node`, or the one that the client connected to first. What comes of
+    /// it is part of its report on [`Topic::Status`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadRequest`] when the layout has no such member; [`Error::Unreachable`] and its like.
+    pub async fn begin_scrub(&self, node: Option<NodeId>) -> Result<(), Error> {
+        let routes = self.inner.routes();
+        let link = match node {
+            Some(node) => routes.link(node),
+            None => routes.seeds().first(),
+        };
+        let Some(link) = link else {
+            return Err(Error::BadRequest { detail: "the layout has no such member".into() });
+        };
+        let frame = ask_once(link, &Scrub {}.into(), deadline_in(self.inner.options.timeout)).await?;
+        match frame.message {
+            Message::Report(_) => Ok(()),
+            other => Err(unexpected("Scrub", &other)),
+        }
     }
 
     /// Asks the node at `addr` (`host:port`) about itself, whether it is a member or not. Makes a connection for it.

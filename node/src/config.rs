@@ -9,7 +9,7 @@ use std::time::Duration;
 use dynode_ring::{Layout, Member, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Durability, Micros};
+use crate::protocol::{Durability, Micros, ScrubRate};
 
 /// The partitions of a cluster when nobody says otherwise.
 pub const PARTITIONS: u32 = 256;
@@ -46,8 +46,36 @@ pub struct File {
     /// Accepts that whoever reaches the listeners can read and write: needed for others than loopback.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
+    /// How the disk is looked after.
+    #[serde(default, skip_serializing_if = "DiskFile::is_default")]
+    pub disk: DiskFile,
     /// The cluster.
     pub cluster: ClusterFile,
+}
+
+/// The table `[disk]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiskFile {
+    /// All copies are read and checked so many hours after the last time; 0: only when asked for.
+    pub scrub_every_hours: u32,
+    /// So fast, when it was not asked for.
+    pub scrub_mib_per_s: u32,
+    /// With less room than this no new values are taken. Left out: a fiftieth of the disk, at most 1 GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_mib_min: Option<u32>,
+}
+
+impl Default for DiskFile {
+    fn default() -> DiskFile {
+        DiskFile { scrub_every_hours: 7 * 24, scrub_mib_per_s: 4, free_mib_min: None }
+    }
+}
+
+impl DiskFile {
+    fn is_default(&self) -> bool {
+        *self == DiskFile::default()
+    }
 }
 
 /// The table `[cluster]`: the same on every node.
@@ -123,6 +151,10 @@ pub struct Settings {
     pub secret: Vec<u8>,
     /// Who owns what.
     pub layout: Layout,
+    /// How often and how fast all copies are checked.
+    pub scrub: ScrubRate,
+    /// Bytes of the disk that are kept free, where somebody has said so.
+    pub free_min: Option<u64>,
     /// Where the process id is written while the node runs.
     pub pid_file: Option<PathBuf>,
 }
@@ -218,6 +250,11 @@ impl File {
             cluster,
             secret,
             layout,
+            scrub: ScrubRate {
+                every: Some(Micros::secs(u64::from(self.disk.scrub_every_hours) * 3600)).filter(|span| span.0 > 0),
+                bytes_per_s: u64::from(self.disk.scrub_mib_per_s.max(1)) << 20,
+            },
+            free_min: self.disk.free_mib_min.map(|mib| u64::from(mib) << 20),
             pid_file: None,
         })
     }

@@ -115,6 +115,24 @@ pub const CLOSINGS_MAX: usize = 8;
 /// One-key repairs under way; beyond it repair is left to the sync of all.
 pub const REPAIRS_MAX: usize = 64;
 
+/// A pass over all copies begins so long after the last one: damage is found before a second copy is likely to have some.
+pub const SCRUB_EVERY: Micros = Micros::secs(7 * 24 * 3600);
+
+/// The first pass begins so long after the start, when the node has other things behind it.
+pub const SCRUB_FIRST: Micros = Micros::secs(3600);
+
+/// A pass that began by itself reads so fast: a terabyte in three days, and a few per cent of a slow disk.
+pub const SCRUB_BYTES_PER_S: u64 = 4 << 20;
+
+/// What is read in one go, every [`HOUSEKEEP_EVERY`]: some milliseconds. So a pass that was asked for reads 10 MiB/s.
+pub const SCRUB_SLICE_BYTES: u64 = 1 << 20;
+
+/// The records read in one go, for the same reason.
+pub const SCRUB_SLICE_RECORDS: u64 = 2_000;
+
+/// The copies begun in one go: each takes a snapshot.
+pub const SCRUB_SLICE_COPIES: usize = 32;
+
 /// Stored contexts taken apart in one go.
 pub const STRIP_KEYS: usize = 512;
 

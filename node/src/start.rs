@@ -1,19 +1,37 @@
 //! `dynode start`: opens the data, listens, and runs the shell until it is told to stop.
+//!
+//! When the disk fails, the node is *fenced*: nothing of the last turn was said, all connections are closed, and until the
+//! disk can be opened again the node says no more than what is wrong with it ([`fenced`]). After a failed write or sync
+//! nothing is known of the batch, so the database is opened anew, as after a crash. When the database is damaged, what
+//! can be relied on is salvaged from it meanwhile ([`disk`]).
 
+mod disk;
+
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use dynode_storage::rocks::{Options, RocksEngine};
+use dynode_storage::rocks::RocksEngine;
 use dynode_storage::seal::SealKey;
 use dynode_storage::{EngineError, Store};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info};
 
+use self::disk::{NotRebuilt, Trouble};
 use crate::config::Settings;
 use crate::limits;
 use crate::protocol::{Config, Durability, Node, Time};
-use crate::shell::data::{self, DataError, Identity};
+use crate::shell::data::{self, DataError};
+use crate::shell::fenced::{self, Fence};
+use crate::shell::space::Room;
 use crate::shell::{self, Setup};
+
+/// A fenced node tries its disk again after so long; doubles up to the second.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(15);
 
 /// Why a node does not run.
 #[derive(Debug, thiserror::Error)]
@@ -51,64 +69,208 @@ pub enum StartError {
 }
 
 /// Runs a node until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// What the node needs at its start is not to be had. Once it has run, a disk that fails does not end it; it is the reason
+/// given when the node is told to stop while it is fenced.
 pub fn run(settings: Settings) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(settings))
+    let done = runtime.block_on(serve(settings));
+    // A rebuild under way is left where it is: the next start removes what it has made.
+    runtime.shutdown_background();
+    done
 }
 
 async fn serve(settings: Settings) -> Result<(), StartError> {
-    let group = settings.durability == Durability::Group;
-    let on_data = |why: DataError| StartError::Data { place: settings.data.clone(), why };
     std::fs::create_dir_all(&settings.data).map_err(|why| StartError::File { place: settings.data.clone(), why })?;
     // The address first: a second node of the same configuration must not touch the data of the first.
     let listener = TcpListener::bind(&settings.listen)
         .await
         .map_err(|why| StartError::Listen { addr: settings.listen.clone(), why })?;
-    let mut engine = RocksEngine::open(&settings.data, Options::default()).map_err(|e| on_data(e.into()))?;
-    let identity = Identity::new(settings.cluster, settings.node, &settings.name);
-    let past = data::begin_run(&mut engine, &identity, group).map_err(on_data)?;
-    if past == dynode_storage::store::Past::MayLack {
-        warn!("the machine was restarted without a clean stop: every copy begins a new life");
-    }
-    let store = Store::open(engine, settings.node, data::first_life(), past).map_err(|e| on_data(e.into()))?;
-    let config = Config {
-        node: settings.node,
-        name: settings.name.clone(),
+    let setup = Setup {
         cluster: settings.cluster,
-        layout: settings.layout.clone(),
-        durability: settings.durability,
-        seal: SealKey::derive(&settings.secret),
-        index_entries_max: limits::INDEX_ENTRIES_MAX,
-        hint_bytes_max: limits::HINT_BYTES_MAX,
+        secret: settings.secret.clone(),
+        name: settings.name.clone(),
+        listener,
+        room: Some(Room::new(settings.data.clone(), settings.free_min)),
     };
-    let node = Node::new(config, store, rand::random(), Time(0)).map_err(|e| on_data(e.into()))?;
-    if let Some(place) = &settings.pid_file {
-        std::fs::write(place, format!("{}\n", std::process::id()))
-            .map_err(|why| StartError::File { place: place.clone(), why })?;
+    let mut machine = Machine { stop: Stop::new()?, setup, has_served: false, settings: Arc::new(settings) };
+    let mut opened = disk::open(&machine.settings, false);
+    loop {
+        let why = match opened {
+            Ok(store) => match machine.serve(store).await? {
+                None => return Ok(()),
+                Some(why) => why,
+            },
+            Err(Trouble::Refused(why)) => return Err(why),
+            Err(Trouble::Engine(why)) => why,
+        };
+        opened = machine.recover(why).await?;
     }
-    let addr = listener.local_addr()?;
-    info!(name = %settings.name, node = %settings.node, %addr, data = %settings.data.display(), "dynode is up");
+}
 
-    let setup =
-        Setup { cluster: settings.cluster, secret: settings.secret.clone(), name: settings.name.clone(), listener };
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let asked = async {
+/// What stays while stores come and go.
+struct Machine {
+    settings: Arc<Settings>,
+    setup: Setup,
+    stop: Stop,
+    /// A store was opened before in this process.
+    has_served: bool,
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    term: Signal,
+    int: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Stop, std::io::Error> {
+        Ok(Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
         tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
         }
-    };
-    let stopped = shell::run(node, setup, asked).await.and_then(Node::close).and_then(|mut engine| {
-        data::end_run(&mut engine, group)?;
-        Ok(())
-    });
-    if let Err(why) = stopped {
-        error!("{why}");
-        return Err(StartError::Disk(why));
     }
-    if let Some(place) = &settings.pid_file {
-        let _ = std::fs::remove_file(place);
+}
+
+impl Machine {
+    /// Serves until told to stop (`None`), or until the disk fails.
+    async fn serve(&mut self, store: Store<RocksEngine>) -> Result<Option<EngineError>, StartError> {
+        let settings = &self.settings;
+        let config = Config {
+            node: settings.node,
+            name: settings.name.clone(),
+            cluster: settings.cluster,
+            layout: settings.layout.clone(),
+            durability: settings.durability,
+            seal: SealKey::derive(&settings.secret),
+            index_entries_max: limits::INDEX_ENTRIES_MAX,
+            hint_bytes_max: limits::HINT_BYTES_MAX,
+        };
+        let mut node = match Node::new(config, store, rand::random(), Time(0)) {
+            Ok(node) => node,
+            Err(why) => return Ok(Some(why)),
+        };
+        node.set_scrub_rate(Time(0), settings.scrub);
+        if let Some(place) = &settings.pid_file {
+            std::fs::write(place, format!("{}\n", std::process::id()))
+                .map_err(|why| StartError::File { place: place.clone(), why })?;
+        }
+        let addr = self.setup.listener.local_addr()?;
+        info!(name = %settings.name, node = %settings.node, %addr, data = %settings.data.display(), "dynode is up");
+        self.has_served = true;
+
+        let stopping = Cell::new(false);
+        let asked = async {
+            self.stop.asked().await;
+            stopping.set(true);
+        };
+        let group = settings.durability == Durability::Group;
+        let ended = shell::run(node, &self.setup, asked).await;
+        if let (Err(why), false) = (&ended, stopping.get()) {
+            return Ok(Some(why.clone()));
+        }
+        let stopped = ended.and_then(Node::close).and_then(|mut engine| data::end_run(&mut engine, group));
+        if let Err(why) = stopped {
+            error!("{why}");
+            return Err(StartError::Disk(why));
+        }
+        if let Some(place) = &settings.pid_file {
+            let _ = std::fs::remove_file(place);
+        }
+        info!("stopped cleanly");
+        Ok(None)
     }
-    info!("stopped cleanly");
-    Ok(())
+
+    /// The disk failed or is damaged: does what can be done, and answers with the reason meanwhile.
+    async fn recover(&mut self, why: EngineError) -> Result<Result<Store<RocksEngine>, Trouble>, StartError> {
+        error!("fenced, nothing is acknowledged any more: {why}");
+        match &why {
+            EngineError::Damaged { .. } => self.rebuild(&why).await,
+            // What is wrong at the first start is likely to be the configuration: whoever starts the node is told.
+            EngineError::Failed(_) if !self.has_served => {
+                Err(StartError::Data { place: self.settings.data.clone(), why: DataError::Engine(why) })
+            }
+            EngineError::Failed(_) => self.retry(why).await,
+        }
+    }
+
+    async fn rebuild(&mut self, why: &EngineError) -> Result<Result<Store<RocksEngine>, Trouble>, StartError> {
+        let fence = self.fence("rebuilding", why.to_string());
+        let (settings, told) = (Arc::clone(&self.settings), Arc::clone(&fence));
+        let rebuilt = self
+            .fenced(&fence, why, move || disk::rebuild(&settings, |done| told.progress.store(done, Relaxed)))
+            .await?;
+        match rebuilt {
+            Ok(_) => Ok(disk::open(&self.settings, true)),
+            Err(NotRebuilt::Engine(why)) => self.retry(why).await,
+            Err(NotRebuilt::OnlyCopy(what)) => {
+                let why = EngineError::Failed(format!(
+                    "{why}; {what}. Nothing was changed: restore the data, and start anew"
+                ));
+                error!("{why}");
+                let fence = self.fence("fenced", why.to_string());
+                let stop = self.stop.asked();
+                fenced::answer_until(&self.setup, &fence, stop).await;
+                Err(StartError::Disk(why))
+            }
+        }
+    }
+
+    /// Waits and tries the disk again, until it can be opened or is found damaged.
+    async fn retry(&mut self, mut why: EngineError) -> Result<Result<Store<RocksEngine>, Trouble>, StartError> {
+        // Where answers leave before a sync, others may have seen what the disk has lost.
+        let may_lack = self.settings.durability != Durability::Group;
+        let mut wait = RETRY_FIRST;
+        loop {
+            let fence = self.fence("fenced", why.to_string());
+            let mut room = self.setup.room.clone();
+            let settings = Arc::clone(&self.settings);
+            let opened = self
+                .fenced(&fence, &why, move || {
+                    std::thread::sleep(wait);
+                    match room.as_mut().and_then(Room::lack) {
+                        Some(lack) => Err(Trouble::Engine(EngineError::Failed(lack))),
+                        None => disk::open(&settings, may_lack),
+                    }
+                })
+                .await?;
+            match opened {
+                Err(Trouble::Engine(EngineError::Failed(again))) => {
+                    info!("still fenced: {again}");
+                    why = EngineError::Failed(again);
+                    wait = (wait * 2).min(RETRY_MOST);
+                }
+                opened => return Ok(opened),
+            }
+        }
+    }
+
+    fn fence(&self, state: &'static str, why: String) -> Arc<Fence> {
+        Fence::new(&self.setup, self.settings.node, &self.settings.layout, state, why)
+    }
+
+    /// Answers as a fenced node does while a thread does what may take long; ends with `why` when told to stop.
+    async fn fenced<T: Send + 'static>(
+        &mut self,
+        fence: &Arc<Fence>,
+        why: &EngineError,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StartError> {
+        let stop = self.stop.asked();
+        let done = async {
+            tokio::select! {
+                done = tokio::task::spawn_blocking(work) => {
+                    done.map_err(|e| StartError::System(std::io::Error::other(e)))
+                }
+                () = stop => Err(StartError::Disk(why.clone())),
+            }
+        };
+        fenced::answer_until(&self.setup, fence, done).await
+    }
 }

@@ -130,7 +130,7 @@ impl<E: Engine> Store<E> {
                 true
             })?;
             if let Some(wrong) = wrong {
-                return Err(damaged(Space::Objects, &wrong));
+                return Err(damaged(partition, Space::Objects, &wrong));
             }
             count += steps.len();
             steps.into_iter().for_each(|step| self.turn.push(step));
@@ -178,7 +178,13 @@ pub(crate) fn read_refused<E: Engine>(engine: &E) -> Result<Lives, EngineError> 
         }
         !wrong
     })?;
-    if wrong { Err(damaged(Space::Meta, &Corrupt("what is refused"))) } else { Ok(lives) }
+    match wrong {
+        false => Ok(lives),
+        true => {
+            let detail = "what is refused".into();
+            Err(EngineError::Damaged { place: Space::Meta.name(), partition: None, detail })
+        }
+    }
 }
 
 fn refused_at(partition: PartitionId) -> Bytes {

@@ -5,8 +5,12 @@
 #[allow(dead_code, reason = "shared with the demo")]
 #[path = "../src/bin/demo/cluster.rs"]
 mod cluster;
+#[path = "processes/damage.rs"]
+mod damage;
 #[path = "processes/dev.rs"]
 mod dev;
+#[path = "processes/disk.rs"]
+mod disk;
 #[path = "processes/hostile.rs"]
 mod hostile;
 

@@ -66,6 +66,7 @@ messages! {
     24 LayoutIs,
     25 Inspect,
     26 Report,
+    32 Scrub,
     64 Replicate,
     65 ReplicateDone,
     66 Fetch,
@@ -412,6 +413,11 @@ pub struct Inspect {
 /// The answer to [`Inspect`]. Body: a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {}
+
+/// Read all copies of this node and check them, now. Answered by [`Report`]: what the scrub is at. Its progress is part of
+/// the report on [`Topic::Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrub {}
 
 // ---- peers ------------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ pub(crate) fn samples() -> Vec<Frame> {
         (Refuse { epoch: 3, partition: 1, lives: vec![(77, 5), (78, 6)] }.into(), b("")),
         (HandedOver { life: 6 }.into(), b("clock")),
         (Handoff { epoch: 3, partitions: vec![1, 300] }.into(), b("")),
+        (Scrub {}.into(), b("")),
     ];
     let numbered = frames.into_iter().zip(0x0102_0304_0506_0700..);
     numbered.map(|((message, body), request)| Frame { request, message, body }).collect()

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::{Done, Failure};
 use super::{dev, log};
-use crate::config::{ClusterFile, File, MemberFile, PARTITIONS, REPLICAS, Settings, parse_durability};
+use crate::config::{ClusterFile, DiskFile, File, MemberFile, PARTITIONS, REPLICAS, Settings, parse_durability};
 
 const NAME_DEFAULT: &str = "n0";
 const LISTEN_DEFAULT: &str = "127.0.0.1:7100";
@@ -127,6 +127,7 @@ fn own_cluster(args: StartArgs) -> Result<PathBuf, Failure> {
         resp: args.resp,
         durability: args.durability.unwrap_or_else(|| "group".into()),
         insecure: args.insecure,
+        disk: DiskFile::default(),
         cluster: ClusterFile {
             id: dev::random_hex(16),
             secret: dev::random_hex(32),

@@ -190,6 +190,36 @@ pub enum Observation {
         /// The source.
         source: NodeId,
     },
+    /// A copy was damaged, and was discarded; it is rebuilt from the other owners.
+    Discarded {
+        /// Where.
+        partition: PartitionId,
+        /// What did not fit.
+        detail: String,
+        /// Where what was stored then is kept, for people to look at.
+        aside: Option<String>,
+    },
+    /// A copy is damaged, and no other node has one: it is left as it is, and not shown.
+    Shelved {
+        /// Where.
+        partition: PartitionId,
+        /// What does not fit.
+        detail: String,
+    },
+    /// A copy that was discarded, or may have lost something, contains again what the others contain.
+    Rebuilt {
+        /// Where.
+        partition: PartitionId,
+    },
+    /// All copies of the node were read and checked.
+    Scrubbed {
+        /// How many.
+        copies: u64,
+        /// How much was read.
+        bytes: u64,
+        /// How many were damaged.
+        damaged: u64,
+    },
     /// A scan ended: the copy has all that the source had.
     ScanEnded {
         /// Where.
@@ -237,6 +267,15 @@ impl Effects {
             Effect::Send { to, request: 1.., .. } => Some(*to),
             _ => None,
         })
+    }
+
+    /// Takes back what was answered to a request since there were `since` effects.
+    pub(super) fn take_back_replies(&mut self, since: usize, asker: ReplyTo) {
+        let mut at = 0;
+        self.list.retain(|effect| {
+            at += 1;
+            at <= since || !matches!(effect, Effect::Reply { to, .. } if *to == asker)
+        });
     }
 
     /// Takes them all out, in order.

@@ -41,10 +41,11 @@ pub(super) struct Forward {
 
 impl<E: Engine> Node<E> {
     /// Is a request about this partition another node's to coordinate? A peer asks only owners; a client may ask
-    /// anybody, and gets a stand-in where no owner can be reached.
+    /// anybody, and gets a stand-in where no owner can be reached. An owner whose copy is in quarantine is none.
     pub(super) fn is_for_an_owner(&self, partition: PartitionId, from: Origin) -> bool {
         let reachable = || self.config.layout.owners(partition).iter().any(|n| self.is_up(*n));
-        !self.owns(partition) && (from != Origin::Client || reachable())
+        let owns = self.owns(partition) && self.withheld(partition).is_none();
+        !owns && (from != Origin::Client || reachable() || self.owns(partition))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -60,6 +61,11 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         if let Origin::Peer(_) = from {
+            let unwilling = self.writes_refused.clone().map(|why| failure(ErrorCode::Unavailable, why));
+            if let Some(refusal) = self.withheld(partition).or(unwilling.filter(|_| self.owns(partition))) {
+                self.refuse(reply_to, refusal, out);
+                return Ok(());
+            }
             let detail = format!("partition {partition} is not owned here under epoch {}", self.config.layout.epoch());
             self.refuse(reply_to, failure(ErrorCode::OtherLayout, detail), out);
             return Ok(());
@@ -67,13 +73,17 @@ impl<E: Engine> Node<E> {
         let mut others = match self.whom(partition, terms.wanted, terms.strict) {
             Ok(whom) => whom.owners,
             Err(refusal) => {
-                self.refuse(reply_to, refusal, out);
+                let owners = self.other_owners(partition);
+                let withheld = self.withheld(partition).filter(|_| !owners.iter().any(|n| self.is_up(*n)));
+                self.refuse(reply_to, withheld.unwrap_or(refusal), out);
                 return Ok(());
             }
         };
         others.reverse();
         let Some(to) = others.pop() else {
-            self.refuse(reply_to, failure(ErrorCode::Unavailable, "no owner of the key can be reached"), out);
+            let why = self.withheld(partition).map(|refusal| refusal.detail).or(self.writes_refused.clone());
+            let detail = why.unwrap_or_else(|| "no owner of the key can be reached".into());
+            self.refuse(reply_to, failure(ErrorCode::Unavailable, detail), out);
             return Ok(());
         };
         let id = self.new_id();
@@ -118,7 +128,8 @@ impl<E: Engine> Node<E> {
                 out.send(next, id, op.message.clone(), op.body.clone());
                 return Ok(Then::Wait(None));
             }
-            if !op.strict {
+            let full = self.writes_refused.is_some() && matches!(op.message, Message::Put(_));
+            if !op.strict && !full && self.withheld(op.partition).is_none() {
                 self.stand_in(now, op, out)?;
                 return Ok(Then::Done);
             }

@@ -44,7 +44,7 @@ impl Hints {
         self.bytes += bytes;
     }
 
-    fn remove(&mut self, partition: PartitionId) {
+    pub(super) fn remove(&mut self, partition: PartitionId) {
         self.bytes -= self.held.remove(&partition).map_or(0, |held| held.bytes);
     }
 

@@ -30,6 +30,11 @@ impl Rounds {
         }
     }
 
+    /// Clocks are to be compared with the next look around, and not in a second.
+    pub(super) fn compare_soon(&mut self, now: Time) {
+        self.next_digests = now;
+    }
+
     pub(super) fn next(&self) -> Time {
         self.next
     }
@@ -52,9 +57,10 @@ impl<E: Engine> Node<E> {
         }
         let slice = self.next_slice();
         for partition in slice {
-            self.tidy(partition)?;
+            self.tidy(partition, out)?;
             self.consider_closing(now, partition, out)?;
         }
+        self.scrub(now, out)?;
         let held: Vec<PartitionId> = self.hints.partitions().collect();
         held.into_iter().try_for_each(|partition| self.let_go(partition, out))
     }
@@ -85,7 +91,8 @@ impl<E: Engine> Node<E> {
         slice
     }
 
-    fn tidy(&mut self, partition: PartitionId) -> Result<(), EngineError> {
+    fn tidy(&mut self, partition: PartitionId, out: &mut Effects) -> Result<(), EngineError> {
+        self.end_rebuild(partition, out)?;
         let Some(copy) = self.store.find(partition)? else { return Ok(()) };
         let (indexed, unstripped) = (copy.indexed(), copy.maybe_unstripped());
         if indexed > 0 {

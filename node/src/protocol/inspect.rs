@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dynode_client::wire::{LayoutIs, MemberIs, Report, Topic};
-use dynode_ring::PartitionId;
+use dynode_ring::{Layout, PartitionId};
 use dynode_storage::{Clock, Engine, EngineError, ObjectKey, Space};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -68,6 +68,12 @@ pub struct Counters {
     pub stale: u64,
     /// Copies discarded because they were older than the closing of a life that they held.
     pub set_aside: u64,
+    /// Copies that were found damaged, and taken out of use.
+    pub copies_damaged: u64,
+    /// Copies that were rebuilt, or found to lack nothing, after they could not be relied on.
+    pub copies_rebuilt: u64,
+    /// Bytes read and checked by scrubs.
+    pub scrub_bytes: u64,
     /// Lives begun because peers knew more of a copy than it did itself.
     pub lives_begun: u64,
 }
@@ -102,27 +108,18 @@ impl<E: Engine> Node<E> {
             scans_served: self.source.len(),
             pulling: self.sync.pulling(),
             repairs: self.sync.repairs,
-            sync_entries: self.sync.entries() + self.recovery.len() + self.lives.entries(),
+            sync_entries: self.sync.entries()
+                + self.recovery.len()
+                + self.lives.entries()
+                + self.differences.len()
+                + self.scrub.len(),
             hints: self.hints.len(),
             hint_bytes: self.hints.bytes(),
         }
     }
 
     pub(super) fn layout_message(&self) -> LayoutIs {
-        let layout = &self.config.layout;
-        let member = |m: &dynode_ring::Member| MemberIs {
-            node: m.id.0,
-            name: m.name.clone(),
-            addr: m.addr.clone(),
-            zone: m.zone.clone(),
-            weight: m.weight,
-        };
-        LayoutIs {
-            epoch: layout.epoch(),
-            replicas: layout.replicas() as u8,
-            members: layout.members().iter().map(member).collect(),
-            owners: layout.partition_ids().map(|p| layout.owner_indexes(p).collect()).collect(),
-        }
+        layout_message(&self.config.layout)
     }
 
     pub(super) fn inspect(
@@ -194,6 +191,8 @@ impl<E: Engine> Node<E> {
                 "oldest_seconds": self.hints.oldest().map(|since| (now - since).0 / 1_000_000),
             },
             "bytes": self.sizes(),
+            "damage": self.damage_report(),
+            "scrub": self.scrub_report(now),
             "counters": self.counters,
         }))
     }
@@ -267,6 +266,23 @@ impl<E: Engine> Node<E> {
 
     fn sizes(&self) -> Value {
         Space::ALL.iter().map(|s| (s.name().to_string(), json!(self.store.engine().size(*s)))).collect()
+    }
+}
+
+/// Who owns what, as it is told.
+pub(crate) fn layout_message(layout: &Layout) -> LayoutIs {
+    let member = |m: &dynode_ring::Member| MemberIs {
+        node: m.id.0,
+        name: m.name.clone(),
+        addr: m.addr.clone(),
+        zone: m.zone.clone(),
+        weight: m.weight,
+    };
+    LayoutIs {
+        epoch: layout.epoch(),
+        replicas: layout.replicas() as u8,
+        members: layout.members().iter().map(member).collect(),
+        owners: layout.partition_ids().map(|p| layout.owner_indexes(p).collect()).collect(),
     }
 }
 

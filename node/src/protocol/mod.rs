@@ -22,6 +22,8 @@
 //! | `lives` | lives that have ended: refused, handed over, closed |
 //! | `recovery` | copies that may lack what they had acknowledged |
 //! | `repair` | one key, after a read found a copy behind |
+//! | `quarantine` | a damaged copy: contained, and rebuilt from the others |
+//! | `scrub` | reading everything now and then |
 //! | `housekeep` | index collection, stripping, idle scans |
 //! | `inspect` | reports about the node itself |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -35,10 +37,12 @@ mod housekeep;
 mod inspect;
 mod lives;
 mod put;
+mod quarantine;
 mod quorum;
 mod recovery;
 mod repair;
 mod replica;
+mod scrub;
 mod source;
 mod sync;
 mod whom;
@@ -46,7 +50,7 @@ mod whom;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use dynode_client::wire::{ErrorCode, Failure, Message};
+use dynode_client::wire::{ErrorCode, Failure, Message, Report};
 use dynode_ring::{Layout, NodeId, PartitionId};
 use dynode_storage::seal::SealKey;
 use dynode_storage::{Clock, Engine, EngineError, Store};
@@ -55,8 +59,10 @@ use rand_pcg::Pcg64;
 
 pub use breaker::BreakerState;
 pub use event::{Effect, Effects, Event, Micros, Observation, Origin, ReplyTo, Time};
+pub(crate) use inspect::layout_message;
 pub use inspect::{Counters, Load};
 pub use quorum::{Outcome, Tally};
+pub use scrub::ScrubRate;
 
 use crate::limits;
 
@@ -122,6 +128,10 @@ pub struct Node<E: Engine> {
     recovery: recovery::Recovery,
     lives: lives::LivesState,
     housekeeping: housekeep::Rounds,
+    scrub: scrub::ScrubState<E>,
+    differences: quarantine::Differences,
+    /// Why this node takes no new values, when it does not.
+    writes_refused: Option<String>,
     counters: Counters,
     draining: bool,
 }
@@ -202,20 +212,38 @@ impl<E: Engine> Node<E> {
             recovery: recovery::Recovery::default(),
             lives: lives::LivesState::new(now),
             housekeeping,
+            scrub: scrub::ScrubState::new(now),
+            differences: quarantine::Differences::default(),
+            writes_refused: None,
             counters: Counters::default(),
             draining: false,
         })
     }
 
-    /// Takes one event. An error means that the disk failed or is damaged: nothing of this turn may be said, and the node
-    /// must stop.
+    /// Takes one event. Damage of one copy is contained here. An error means that the disk failed or is damaged as a
+    /// whole: nothing of this turn may be said, and the node must stop.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Effects) -> Result<(), EngineError> {
         if now > self.last_event {
             self.stood_still = now - self.last_event;
             self.last_event = now;
         }
+        let asker = match &event {
+            Event::Request { reply_to, .. } => Some(*reply_to),
+            _ => None,
+        };
         let before = out.len();
-        self.take(now, event, out)?;
+        match self.take(now, event, out) {
+            Err(EngineError::Damaged { partition: Some(partition), place, detail }) => {
+                self.contain(now, partition, format!("{place}: {detail}"), out)?;
+                if let Some(asker) = asker {
+                    out.take_back_replies(before, asker);
+                    let detail =
+                        format!("this node's copy of partition {partition} was just found damaged: ask another");
+                    self.refuse(asker, failure(ErrorCode::Unavailable, detail), out);
+                }
+            }
+            other => other?,
+        }
         for peer in out.asked_since(before) {
             self.breakers.asked(peer, now);
         }
@@ -273,6 +301,17 @@ impl<E: Engine> Node<E> {
     /// Takes no more requests from clients; what is under way goes on.
     pub fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// Takes no new values for the reason given, or takes them again. Deletes, reads, and sync to others go on; what is
+    /// missed meanwhile comes by sync.
+    pub fn refuse_writes(&mut self, why: Option<String>) {
+        self.writes_refused = why;
+    }
+
+    /// Does it take no new values?
+    pub fn refuses_writes(&self) -> bool {
+        self.writes_refused.is_some()
     }
 
     /// Has every client been answered?
@@ -339,9 +378,14 @@ impl<E: Engine> Node<E> {
                 Ok(())
             }
             (Message::Inspect(m), _) => self.inspect(now, reply_to, &m.topic, out),
+            (Message::Scrub(_), _) => {
+                self.begin_scrub(now);
+                out.reply_with(reply_to, Report {}, Bytes::from(self.scrub_report(now).to_string()));
+                Ok(())
+            }
             (Message::Replicate(m), Origin::Peer(peer)) => self.replicate(now, peer, reply_to, &m, body, out),
             (Message::Fetch(m), Origin::Peer(peer)) => self.fetch(peer, reply_to, &m, out),
-            (Message::Digests(m), Origin::Peer(peer)) => self.digests(peer, reply_to, &m, out),
+            (Message::Digests(m), Origin::Peer(peer)) => self.digests(now, peer, reply_to, &m, out),
             (Message::Pull(m), Origin::Peer(peer)) => self.pull(now, peer, reply_to, &m, body, out),
             (Message::Behind(m), Origin::Peer(peer)) => self.behind(now, peer, &m, out),
             (Message::AskLife(m), Origin::Peer(peer)) => self.ask_life(now, peer, reply_to, &m, out),
@@ -363,20 +407,21 @@ impl<E: Engine> Node<E> {
         self.alarms.remove(&(alarm, id));
         let of_client = operation.is_of_client();
         let then = match &mut operation {
-            Operation::Put(op) => self.put_heard(now, id, op, &heard, out),
-            Operation::Get(op) => self.get_heard(now, id, op, heard, out)?,
-            Operation::Forward(op) => self.forward_heard(now, id, op, heard, out)?,
-            Operation::Digests(op) => self.digests_heard(now, op, heard, out)?,
-            Operation::Pull(op) => self.pull_heard(now, op, heard, out)?,
-            Operation::Repair(op) => self.repair_heard(op, heard, out)?,
-            Operation::Closing(op) => self.closing_heard(now, id, op, heard, out)?,
+            Operation::Put(op) => Ok(self.put_heard(now, id, op, &heard, out)),
+            Operation::Get(op) => self.get_heard(now, id, op, heard, out),
+            Operation::Forward(op) => self.forward_heard(now, id, op, heard, out),
+            Operation::Digests(op) => self.digests_heard(now, op, heard, out),
+            Operation::Pull(op) => self.pull_heard(now, op, heard, out),
+            Operation::Repair(op) => self.repair_heard(op, heard, out),
+            Operation::Closing(op) => self.closing_heard(now, id, op, heard, out),
         };
         match then {
-            Then::Done => {
+            Ok(Then::Done) | Err(_) => {
                 self.client_operations -= usize::from(of_client);
                 self.held_bytes -= held;
+                then.map(|_| ())?;
             }
-            Then::Wait(again) => {
+            Ok(Then::Wait(again)) => {
                 let alarm = again.unwrap_or(alarm);
                 self.operations.insert(id, UnderWay { alarm, held, operation });
                 self.alarms.insert((alarm, id));

@@ -151,7 +151,8 @@ impl<E: Engine> Node<E> {
             return Ok(());
         }
         let partition = self.config.layout.partition_of(bucket, key);
-        if self.is_for_an_owner(partition, from) {
+        let full = self.writes_refused.is_some() && matches!(write, Write::Put(..));
+        if full || self.is_for_an_owner(partition, from) {
             let terms = write.terms();
             let (message, body) = write.into_message();
             return self.forward(now, from, reply_to, partition, terms, message, body, out);

@@ -59,7 +59,7 @@ impl<E: Engine> Node<E> {
 
     fn pull_key(&mut self, now: Time, partition: PartitionId, key: &ObjectKey, source: NodeId, out: &mut Effects) {
         let under_way = self.sync.repairs;
-        if under_way >= limits::REPAIRS_MAX || !self.up.contains(&source) {
+        if under_way >= limits::REPAIRS_MAX || !self.up.contains(&source) || self.writes_refused.is_some() {
             return; // left to the sync of all
         }
         let Ok(Some(copy)) = self.store.find(partition) else { return };
@@ -84,8 +84,14 @@ impl<E: Engine> Node<E> {
             }
             Heard::Answer(from, Message::Answer(m), body) if matches!(m.kind, AnswerKind::Delta { .. }) => {
                 match decode_parts(body) {
-                    Ok(parts) if self.is_stale(op.partition, from, m.life, &m.refused, &parts)? => {}
-                    Ok(parts) => self.take_repair(op, parts)?,
+                    Ok(parts) => {
+                        // Whatever comes of it, it is over.
+                        let taken = self.take_repair(op, from, m.life, &m.refused, parts);
+                        if taken.is_err() {
+                            self.sync.repairs -= 1;
+                        }
+                        taken?;
+                    }
                     Err(why) => out.observe(Observation::Unreadable { peer: from, detail: why.to_string() }),
                 }
             }
@@ -95,7 +101,17 @@ impl<E: Engine> Node<E> {
         Ok(Then::Done)
     }
 
-    fn take_repair(&mut self, op: &Repair, parts: Vec<Part>) -> Result<(), EngineError> {
+    fn take_repair(
+        &mut self,
+        op: &Repair,
+        from: NodeId,
+        life: u64,
+        refused: &[(u64, u64)],
+        parts: Vec<Part>,
+    ) -> Result<(), EngineError> {
+        if self.is_stale(op.partition, from, life, refused, &parts)? {
+            return Ok(());
+        }
         let entries = parts.into_iter().filter_map(Part::into_entry).collect();
         let same_life = self.store.find(op.partition)?.is_some_and(|c| c.actor().life == op.life);
         if same_life {

@@ -28,6 +28,12 @@ impl<E: Engine> Node<E> {
             Ok(_) => return self.unreadable(peer, reply_to, "a key of another partition", out),
             Err(why) => return self.unreadable(peer, reply_to, &why.to_string(), out),
         };
+        let full = self.writes_refused.as_ref().filter(|_| !entry.object.values.is_empty());
+        let full = full.map(|why| failure(ErrorCode::Unavailable, why.clone()));
+        if let Some(refusal) = full.or_else(|| self.shelved(partition)) {
+            self.refuse(reply_to, refusal, out);
+            return Ok(());
+        }
         if self.declines_hint(partition, m.required) {
             self.counters.hints_declined += 1;
             let detail = "the hints held here are over their budget, and the write has its quorum without this one";
@@ -41,6 +47,7 @@ impl<E: Engine> Node<E> {
             out.reply(reply_to, failure(ErrorCode::BadRequest, detail));
             return Ok(());
         }
+        // A copy that is being rebuilt takes it too: whatever it contains, it keeps.
         self.counters.replicated += 1;
         match self.store.apply(partition, &entry.key, entry.object, &entry.dots)? {
             Ok(_) => {
@@ -68,6 +75,10 @@ impl<E: Engine> Node<E> {
             Ok(have) => have,
             Err(why) => return self.unreadable(peer, reply_to, &why.to_string(), out),
         };
+        if let Some(refusal) = self.withheld(partition) {
+            self.refuse(reply_to, refusal, out);
+            return Ok(());
+        }
         self.counters.fetched += 1;
         let recovering = self.is_recovering(partition)?;
         let key = ObjectKey::new(&m.bucket, &m.key);
@@ -93,6 +104,10 @@ impl<E: Engine> Node<E> {
         if u32::from(m.partition) >= self.config.layout.partitions() || !self.owns(partition) {
             let detail = format!("this node does not own partition {partition}: ask one of its owners");
             out.reply(reply_to, failure(ErrorCode::OtherLayout, detail));
+            return Ok(());
+        }
+        if let Some(refusal) = self.withheld(partition) {
+            self.refuse(reply_to, refusal, out);
             return Ok(());
         }
         let limit = m.limit.clamp(1, KEYS_PAGE_MAX) as usize;

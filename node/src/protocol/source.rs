@@ -36,6 +36,11 @@ impl<E: Engine> SourceState<E> {
         self.scans.retain(|_, s| now - s.last_asked < limits::SCAN_IDLE);
     }
 
+    /// Drops the scans of a copy that is gone.
+    pub(super) fn forget(&mut self, partition: PartitionId) {
+        self.scans.retain(|_, s| s.partition != partition);
+    }
+
     /// How many scans are kept.
     pub(super) fn len(&self) -> usize {
         self.scans.len()

@@ -59,6 +59,13 @@ pub(super) struct Pull {
     rests: bool,
 }
 
+impl DigestRound {
+    /// What is answered of this partition counts no more.
+    pub(super) fn forget(&mut self, partition: PartitionId) {
+        self.told.retain(|(p, _)| *p != partition);
+    }
+}
+
 impl SyncState {
     /// So many bytes came: sync moves no more than its share, however many pulls there are.
     fn pay(&mut self, now: Time, bytes: usize) {
@@ -76,13 +83,6 @@ impl SyncState {
         }
     }
 
-    /// The copy of a partition that is not owned here has left.
-    pub(super) fn forget(&mut self, partition: PartitionId) {
-        self.heard.retain(|(p, _), _| *p != partition);
-        self.lacked.retain(|(p, _), _| *p != partition);
-        self.scans.remove(&partition);
-    }
-
     /// Partitions that are being pulled now.
     pub(super) fn pulling(&self) -> usize {
         self.pulling.len()
@@ -98,6 +98,15 @@ impl SyncState {
     /// What is remembered of partitions: at most a few entries for each that is owned, and each of its other owners.
     pub(super) fn entries(&self) -> usize {
         self.heard.len() + self.lacked.len() + self.pulling.len() + self.wanted.len() + self.scans.len()
+    }
+
+    /// The copy of a partition has left, or is another than it was: nothing that was said to the former one counts.
+    pub(super) fn forget(&mut self, partition: PartitionId) {
+        self.heard.retain(|(p, _), _| *p != partition);
+        self.lacked.retain(|(p, _), _| *p != partition);
+        self.pulling.remove(&partition);
+        self.wanted.remove(&partition);
+        self.scans.remove(&partition);
     }
 
     /// Rounds answered so far.
@@ -155,6 +164,7 @@ impl<E: Engine> Node<E> {
     /// A peer tells the hashes of its clocks: answer with this node's own where they differ.
     pub(super) fn digests(
         &mut self,
+        now: Time,
         peer: NodeId,
         reply_to: ReplyTo,
         m: &Digests,
@@ -184,9 +194,12 @@ impl<E: Engine> Node<E> {
                 reply.differing.push((digest.partition, clock.len() as u32));
                 body.extend_from_slice(&clock);
             } else {
-                if copy.told_content() != digest.content && !copy.told_mid_scan() {
-                    self.counters.content_differs += 1;
-                    out.observe(Observation::ContentDiffers { partition, peer });
+                let differs = copy.told_content() != digest.content;
+                if !copy.told_mid_scan() {
+                    match differs {
+                        true => self.content_differs(now, partition, peer, (digest.clock, digest.content), out)?,
+                        false => self.content_agrees(partition, peer),
+                    }
                 }
                 if self.config.layout.owns(peer, partition) {
                     self.sync.heard.insert((partition, peer), told);
@@ -267,7 +280,7 @@ impl<E: Engine> Node<E> {
 
     /// Begins as many of the wanted pulls as may run at once.
     pub(super) fn begin_pulls(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
-        while self.sync.pulling() < limits::PULLS_MAX {
+        while self.sync.pulling() < limits::PULLS_MAX && self.writes_refused.is_none() {
             let Some((partition, source)) = self.sync.wanted.pop_first() else { return Ok(()) };
             if self.is_up(source) {
                 self.begin_pull(now, partition, source, out)?;

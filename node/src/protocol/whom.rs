@@ -34,7 +34,9 @@ impl<E: Engine> Node<E> {
         };
         let me = self.config.node;
         let owners: Vec<NodeId> = list.reachable_owners().filter(|n| *n != me).collect();
-        let i_own = self.owns(partition);
+        // An owner whose copy is in quarantine takes no part in what it hands on.
+        let withheld = self.withheld(partition).is_some();
+        let i_own = self.owns(partition) && !withheld;
         let mut stand_ins = Vec::new();
         if !strict {
             stand_ins.extend(list.stand_ins().iter().copied().filter(|n| *n != me));
@@ -43,7 +45,7 @@ impl<E: Engine> Node<E> {
             }
         }
         let reachable_owners = owners.len() + usize::from(i_own);
-        let reachable = reachable_owners + stand_ins.len() + usize::from(!i_own && !strict);
+        let reachable = reachable_owners + stand_ins.len() + usize::from(!i_own && !strict && !withheld);
         if reachable < needed {
             let what = if strict { "owners" } else { "copies" };
             return Err(Failure {

@@ -17,6 +17,12 @@ pub(super) const PEER_OUT_BYTES_MAX: usize = 64 << 20;
 /// Connections accepted at once.
 pub(super) const CONNECTIONS_MAX: usize = 10_000;
 
+/// Connections that are answered at once while the node is fenced: for people, not for load.
+pub(super) const FENCED_CONNECTIONS_MAX: usize = 256;
+
+/// How often the disk is asked how much room it has left.
+pub(super) const ROOM_EVERY: Duration = Duration::from_secs(1);
+
 /// Strangers have so long to say who they are.
 pub(super) const GREETING_TIME: Duration = Duration::from_secs(5);
 

@@ -7,8 +7,10 @@
 
 mod connection;
 pub mod data;
+pub mod fenced;
 mod limits;
 mod peers;
+pub mod space;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -26,6 +28,7 @@ use tracing::{debug, error, info, warn};
 
 use self::connection::{Connection, Over, Role};
 use self::peers::{Called, Link, Peer};
+use self::space::Room;
 use crate::protocol::{BreakerState, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time, failure};
 
 /// What the shell needs beside the node.
@@ -38,6 +41,8 @@ pub struct Setup {
     pub name: String,
     /// Where clients and peers connect.
     pub listener: TcpListener,
+    /// The disk that the data are on, where that is a real one.
+    pub room: Option<Room>,
 }
 
 /// Runs a node until `shutdown` resolves, then lets it finish what is under way, and gives it back.
@@ -47,7 +52,7 @@ pub struct Setup {
 /// The disk failed or is damaged: nothing of the last turn was said.
 pub async fn run<E: Engine>(
     node: Node<E>,
-    setup: Setup,
+    setup: &Setup,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Node<E>, EngineError> {
     let mut shell = Shell::new(node, setup);
@@ -67,9 +72,11 @@ pub fn peer_token(secret: &[u8], cluster: &[u8; 16], node: NodeId) -> [u8; 16] {
     token
 }
 
-struct Shell<E: Engine> {
+struct Shell<'a, E: Engine> {
     node: Node<E>,
-    setup: Setup,
+    setup: &'a Setup,
+    room: Option<Room>,
+    room_asked: Instant,
     origin: Instant,
     connections: BTreeMap<u64, Connection>,
     strangers: BTreeMap<u64, Instant>,
@@ -83,13 +90,15 @@ struct Shell<E: Engine> {
     stopping: Option<Instant>,
 }
 
-impl<E: Engine> Shell<E> {
-    fn new(node: Node<E>, setup: Setup) -> Shell<E> {
+impl<'a, E: Engine> Shell<'a, E> {
+    fn new(node: Node<E>, setup: &'a Setup) -> Shell<'a, E> {
         let origin = Instant::now();
         let others = node.layout().members().iter().filter(|m| m.id != node.id());
         let peers = others.map(|m| (m.id, Peer::new(m.clone()))).collect();
         Shell {
             node,
+            room: setup.room.clone(),
+            room_asked: origin,
             setup,
             origin,
             connections: BTreeMap::new(),
@@ -146,6 +155,7 @@ impl<E: Engine> Shell<E> {
 
     /// Decides on all that was gathered, commits, and lets the effects out.
     fn turn(&mut self) -> Result<(), EngineError> {
+        self.look_for_room();
         let now = self.now();
         for event in self.events.drain(..) {
             self.node.handle(now, event, &mut self.effects)?;
@@ -157,6 +167,22 @@ impl<E: Engine> Shell<E> {
         }
         self.effects = effects;
         Ok(())
+    }
+
+    /// Before the disk is entirely full, no new values are taken.
+    fn look_for_room(&mut self) {
+        let Some(room) = &mut self.room else { return };
+        if self.room_asked.elapsed() < limits::ROOM_EVERY && self.room_asked != self.origin {
+            return;
+        }
+        self.room_asked = Instant::now();
+        let (lack, refused) = (room.lack(), self.node.refuses_writes());
+        match (&lack, refused) {
+            (Some(why), false) => error!("{why}"),
+            (None, true) => info!("the disk has room again: new values are taken"),
+            _ => {}
+        }
+        self.node.refuse_writes(lack);
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -204,7 +230,7 @@ impl<E: Engine> Shell<E> {
     fn poll_connections(&mut self, cx: &mut Context<'_>) {
         let mut over = Vec::new();
         let events = &mut self.events;
-        let (setup, node, strangers) = (&self.setup, &self.node, &mut self.strangers);
+        let (setup, node, strangers) = (self.setup, &self.node, &mut self.strangers);
         for (number, connection) in &mut self.connections {
             let number = *number;
             let done = connection.poll_flush(cx).and_then(|()| {
@@ -415,6 +441,18 @@ fn observe(what: &Observation) {
              values that may exist nowhere else were set aside in the data directory"
         ),
         Observation::HandedOff { partition } => debug!(%partition, "handed off: every owner contains it"),
+        Observation::Discarded { partition, detail, aside } => {
+            let aside = aside.as_deref().unwrap_or("nowhere");
+            error!(%partition, %aside, "a copy is damaged: discarded, and rebuilt from the other owners; what only it had \
+                is in what was set aside: {detail}");
+        }
+        Observation::Shelved { partition, detail } => {
+            error!(%partition, "a copy is damaged, and no other node has one: it is left alone and answers nothing \
+                until it is restored from a backup: {detail}");
+        }
+        Observation::Rebuilt { partition } => info!(%partition, "the copy is whole again"),
+        Observation::Scrubbed { copies, bytes, damaged: 0 } => info!(copies, bytes, "scrubbed: all is sound"),
+        Observation::Scrubbed { copies, bytes, damaged } => warn!(copies, bytes, damaged, "scrubbed"),
         Observation::ScanBegan { partition, source } => info!(%partition, %source, "scan began"),
         Observation::ScanEnded { partition, source } => info!(%partition, %source, "scan ended"),
     }

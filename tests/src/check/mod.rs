@@ -87,8 +87,14 @@ impl World {
             Observation::OtherLayout { .. } => {
                 Err(Violation::new("8 no false word", format!("n{at} sees another layout where there is one")))
             }
+            Observation::Discarded { partition, detail, .. } | Observation::Shelved { partition, detail } => {
+                let what = format!("n{at} finds partition {partition} damaged, and nothing was: {detail}");
+                Err(Violation::new("1 no acknowledged write is lost", what))
+            }
             Observation::SetAside { .. }
             | Observation::Breaker { .. }
+            | Observation::Rebuilt { .. }
+            | Observation::Scrubbed { .. }
             | Observation::HandedOff { .. }
             | Observation::ScanBegan { .. }
             | Observation::ScanEnded { .. } => Ok(()),

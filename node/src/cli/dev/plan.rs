@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::output::Failure;
-use crate::config::{ClusterFile, File, MemberFile, PARTITIONS, REPLICAS};
+use crate::config::{ClusterFile, DiskFile, File, MemberFile, PARTITIONS, REPLICAS};
 
 /// In each node's folder.
 pub(crate) const CONFIG_FILE: &str = "dynode.toml";
@@ -140,6 +140,7 @@ fn new_file(cluster: &ClusterFile, member: &MemberFile, durability: &str) -> Res
         resp: Some(format!("{host}:{}", port.saturating_add(2))),
         durability: durability.to_string(),
         insecure: false,
+        disk: DiskFile::default(),
         cluster: cluster.clone(),
     })
 }

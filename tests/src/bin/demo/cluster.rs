@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use dynode::config::{ClusterFile, File, MemberFile};
+use dynode::config::{ClusterFile, DiskFile, File, MemberFile};
 use dynode_client::{Client, NodeId, Topic};
 use rand::RngExt;
 use serde_json::Value;
@@ -83,6 +83,7 @@ impl Cluster {
                 resp: None,
                 durability: "group".into(),
                 insecure: false,
+                disk: DiskFile::default(),
                 cluster: cluster.clone(),
             };
             file.write(&dir.join("dynode.toml")).map_err(|e| e.to_string())?;

@@ -1,0 +1,147 @@
+//! What a node says while it has no disk that it can rely on.
+//!
+//! It stays up, so that people can ask what is wrong: it answers reports on its state and who owns what. Everything else it
+//! refuses, naming the reason, so that clients turn to other nodes; peers are refused at the greeting, and count it as
+//! down.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use bytes::{Bytes, BytesMut};
+use dynode_client::wire::{
+    self, Decoder, ErrorCode, LayoutIs, Message, Report, Role as Greeting, Topic, Welcome, handshake,
+};
+use dynode_ring::{Layout, NodeId};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::Setup;
+use super::limits::{FENCED_CONNECTIONS_MAX, GREETING_TIME};
+use crate::protocol::{failure, layout_message};
+
+/// Why a node is fenced, and how far it has come with what may end that.
+pub struct Fence {
+    name: String,
+    cluster: [u8; 16],
+    node: NodeId,
+    layout: LayoutIs,
+    state: &'static str,
+    why: String,
+    since: Instant,
+    /// Partitions that were looked at, of all.
+    pub progress: AtomicU32,
+}
+
+impl Fence {
+    /// `state`: `fenced` when nothing can be done but wait, `rebuilding` while something is done.
+    pub fn new(setup: &Setup, node: NodeId, layout: &Layout, state: &'static str, why: String) -> Arc<Fence> {
+        let (name, cluster, layout) = (setup.name.clone(), setup.cluster, layout_message(layout));
+        Arc::new(Fence { name, cluster, node, layout, state, why, since: Instant::now(), progress: AtomicU32::new(0) })
+    }
+
+    fn status(&self) -> String {
+        json!({
+            "name": self.name,
+            "node": self.node.to_string(),
+            "state": self.state,
+            "why": self.why,
+            "since_seconds": self.since.elapsed().as_secs(),
+            "partitions": self.layout.owners.len(),
+            "partitions_done": self.progress.load(Relaxed),
+            "version": env!("CARGO_PKG_VERSION"),
+            "epoch": self.layout.epoch,
+        })
+        .to_string()
+    }
+
+    fn refusal(&self) -> Message {
+        failure(ErrorCode::Unavailable, format!("this node is {}: {}; ask another", self.state, self.why)).into()
+    }
+
+    fn answer(&self, message: Message) -> (Message, Bytes) {
+        match message {
+            Message::GetLayout(_) => (self.layout.clone().into(), Bytes::new()),
+            Message::Inspect(m) if m.topic == Topic::Status => (Report {}.into(), self.status().into()),
+            _ => (self.refusal(), Bytes::new()),
+        }
+    }
+
+    /// The answer to the first frame; true if the connection goes on.
+    fn greet(&self, message: Message) -> (Message, bool) {
+        let hello = match message {
+            Message::Hello(hello) => hello,
+            other => {
+                let what = format!("a connection begins with Hello, not {}", other.name());
+                return (failure(ErrorCode::Refused, what).into(), false);
+            }
+        };
+        match (handshake::accept(&hello, self.cluster), &hello.role) {
+            (Ok(version), Greeting::Client) => {
+                let (cluster, node, name) = (self.cluster, self.node.0, self.name.clone());
+                (Welcome { version, cluster, node, name }.into(), true)
+            }
+            (Ok(_), Greeting::Peer { .. }) => (self.refusal(), false),
+            (Err(refusal), _) => (refusal.into(), false),
+        }
+    }
+}
+
+/// Answers whoever connects, until `until` resolves. All connections are closed then.
+pub async fn answer_until<T>(setup: &Setup, fence: &Arc<Fence>, until: impl Future<Output = T>) -> T {
+    let mut until = std::pin::pin!(until);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            done = &mut until => return done,
+            accepted = setup.listener.accept(), if connections.len() < FENCED_CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(talk(stream, Arc::clone(fence)));
+                }
+                // Such as no descriptors left: not at once again.
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn talk(mut stream: TcpStream, fence: Arc<Fence>) {
+    let mut input = BytesMut::new();
+    let greeted = tokio::time::timeout(GREETING_TIME, async {
+        let frame = next(&mut stream, &Decoder::handshake(), &mut input).await?;
+        let (answer, goes_on) = fence.greet(frame.message);
+        say(&mut stream, frame.request, &answer, &Bytes::new()).await?;
+        if goes_on { Ok(()) } else { Err("refused".to_string()) }
+    });
+    let mut done = greeted.await.unwrap_or_else(|_| Err("no greeting in time".into()));
+    while done.is_ok() {
+        done = async {
+            let frame = next(&mut stream, &Decoder::new(), &mut input).await?;
+            let (answer, body) = fence.answer(frame.message);
+            say(&mut stream, frame.request, &answer, &body).await
+        }
+        .await;
+    }
+    debug!("connection over: {}", done.err().unwrap_or_default());
+}
+
+async fn next(stream: &mut TcpStream, decoder: &Decoder, input: &mut BytesMut) -> Result<wire::Frame, String> {
+    loop {
+        if let Some(frame) = decoder.decode(input).map_err(|e| e.to_string())? {
+            return Ok(frame);
+        }
+        if stream.read_buf(input).await.map_err(|e| e.to_string())? == 0 {
+            return Err("closed".into());
+        }
+    }
+}
+
+async fn say(stream: &mut TcpStream, request: u64, message: &Message, body: &Bytes) -> Result<(), String> {
+    let mut bytes = BytesMut::new();
+    wire::encode(request, message, body, &mut bytes).map_err(|e| e.to_string())?;
+    stream.write_all(&bytes).await.map_err(|e| e.to_string())
+}
