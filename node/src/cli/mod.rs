@@ -5,6 +5,7 @@
 //! | `start`, `log` | `dynode start`: one node, until it is told to stop; its log |
 //! | `dev/` | `dynode dev`: a local cluster, one process a node |
 //! | `status`, `ring`, `svg`, `local` | what the nodes say of themselves, tables and drawings of it |
+//! | `scrub` | has nodes check all that they have stored |
 //! | `data`, `list` | `get`, `put`, `delete`; `list` |
 //! | [`transfer`] | many files or keys at once: walking, bounds, retries, progress, the summary |
 //! | `import`, `export`, `verify` | the three that use it |
@@ -24,6 +25,7 @@ mod local;
 mod log;
 mod output;
 mod ring;
+mod scrub;
 mod start;
 mod status;
 pub mod svg;
@@ -76,6 +78,8 @@ enum Command {
     Ring(ring::RingArgs),
     /// Show what the node asked holds itself, for checking and debugging
     Local(local::LocalArgs),
+    /// Have nodes read and check all that they have stored
+    Scrub(scrub::ScrubArgs),
     /// Read a key: its value goes to stdout
     Get(data::GetArgs),
     /// Write a key
@@ -121,6 +125,7 @@ fn execute(target: &TargetArgs, command: Command) -> Done {
             Command::Members => status::members(target).await,
             Command::Ring(args) => ring::run(target, args).await,
             Command::Local(args) => local::run(target, args).await,
+            Command::Scrub(args) => scrub::run(target, args).await,
             Command::Get(args) => data::get(target, args).await,
             Command::Put(args) => data::put(target, args).await,
             Command::Delete(args) => data::delete(target, args).await,
@@ -168,6 +173,8 @@ mod tests {
             "dynode export d --bucket files",
             "dynode verify d --bucket files --r all",
             "dynode local --key b/k",
+            "dynode scrub",
+            "dynode scrub n0 n1 --wait --json",
         ] {
             if let Err(e) = parse(line) {
                 panic!("{line}: {e}");

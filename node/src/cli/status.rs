@@ -218,7 +218,40 @@ fn alarms(name: &str, report: &Value) -> Vec<String> {
         let count = report["counters"][counter].as_u64().filter(|count| *count > 0)?;
         Some(format!("{} {name}: {count} {words}: a bug, please report it", "ALARM:".red().bold()))
     };
-    said.into_iter().filter_map(alarm).collect()
+    said.into_iter().filter_map(alarm).chain(damage(name, report)).collect()
+}
+
+/// What is wrong with a node's disk, and what was.
+fn damage(name: &str, report: &Value) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let mut say = |words: String| remarks.push(format!("{} {name}: {words}", "disk:".red()));
+    if let Some(why) = report["why"].as_str() {
+        let state = report["state"].as_str().unwrap_or("?");
+        let done = match (report["partitions_done"].as_u64(), report["partitions"].as_u64()) {
+            (Some(done), Some(all)) if state == "rebuilding" => format!(" ({done} of {all} partitions)"),
+            _ => String::new(),
+        };
+        say(format!("{state}{done}: {why}"));
+    }
+    let kinds = [
+        ("rebuilding", "rebuilt from the other owners, and answer no reads until then"),
+        ("shelved", "damaged, and no other node has one: restore them from a backup"),
+        ("divergent", "as they say they are, and yet not as others with an equal clock: see the log"),
+    ];
+    for (kind, words) in kinds {
+        let count = report["damage"][kind].as_array().map_or(0, Vec::len);
+        if count > 0 {
+            say(format!("{} {words}", if count == 1 { "1 copy".into() } else { format!("{count} copies") }));
+        }
+    }
+    if let Some(why) = report["damage"]["writes_refused"].as_str() {
+        say(why.into());
+    }
+    match report["counters"]["copies_damaged"].as_u64() {
+        Some(count) if count > 0 => say(format!("{count} found damaged since it started")),
+        _ => {}
+    }
+    remarks
 }
 
 #[cfg(test)]
@@ -238,5 +271,9 @@ mod tests {
         assert_eq!(cells.len(), 5);
         assert!(alarms("n0", &json!({ "counters": { "no_progress": 0 } })).is_empty());
         assert_eq!(alarms("n0", &json!({ "counters": { "content_differs": 2 } })).len(), 1);
+        let said = alarms("n0", &json!({ "damage": { "rebuilding": [1, 2], "shelved": [], "writes_refused": null } }));
+        assert!(said.len() == 1 && said[0].contains("2 copies rebuilt"), "{said:?}");
+        let fenced = json!({ "state": "rebuilding", "why": "bits", "partitions": 9, "partitions_done": 3 });
+        assert!(alarms("n0", &fenced)[0].contains("3 of 9"));
     }
 }

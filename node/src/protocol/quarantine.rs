@@ -167,3 +167,6 @@ impl<E: Engine> Node<E> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

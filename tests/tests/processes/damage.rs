@@ -164,6 +164,11 @@ fn flipped_bits_of(kind: &'static str, rounds: usize, bits: usize) {
                 return Err("nothing was read meanwhile".into());
             }
         }
+        let log = fs::read_to_string(cluster.nodes[1].dir.join("dynode.log")).map_err(text)?;
+        let noticed = ["the damaged database was replaced", "the write-ahead log is torn"];
+        if kind != "OPTIONS" && !noticed.iter().any(|words| log.contains(words)) {
+            return Err(format!("nothing was noticed of {}\n{log}", said.join("; ")));
+        }
         cluster.stop_all().await
     });
 }
