@@ -33,7 +33,7 @@ struct Owners {
 impl Owners {
     fn new(count: u64) -> Owners {
         let mut owners = Owners {
-            nodes: (0..count).map(|n| node(n, count, MemoryEngine::new(), 1)).collect(),
+            nodes: (0..count).map(|n| node(n, count, MemoryEngine::new(), 1, Time(0))).collect(),
             cut: Vec::new(),
             now: Time(0),
             said: BTreeMap::new(),
@@ -147,7 +147,8 @@ impl Owners {
         self.isolate(at);
         self.lives += 100;
         let count = self.nodes.len() as u64;
-        let node_of = |engine, life| node(at as u64, count, engine, life);
+        let now = self.now;
+        let node_of = |engine, life| node(at as u64, count, engine, life, now);
         let old = std::mem::replace(&mut self.nodes[at], node_of(MemoryEngine::new(), 1));
         let mut engine = old.close().unwrap();
         what(&mut engine);
@@ -193,7 +194,7 @@ impl Owners {
     }
 }
 
-fn node(n: u64, count: u64, engine: MemoryEngine, first_life: u64) -> Node<MemoryEngine> {
+fn node(n: u64, count: u64, engine: MemoryEngine, first_life: u64, now: Time) -> Node<MemoryEngine> {
     let member =
         |n: u64| Member { id: NodeId(n), name: format!("n{n}"), addr: format!("h:{n}"), zone: "z".into(), weight: 1 };
     let config = Config {
@@ -204,9 +205,10 @@ fn node(n: u64, count: u64, engine: MemoryEngine, first_life: u64) -> Node<Memor
         durability: Durability::Group,
         seal: SealKey::derive(b"secret"),
         index_entries_max: 100,
+        hint_bytes_max: 1 << 20,
     };
     let store = Store::open(engine, NodeId(n), first_life, Past::Whole).unwrap();
-    Node::new(config, store, n + first_life, Time(0))
+    Node::new(config, store, n + first_life, now).unwrap()
 }
 
 /// The place of a key's object.
