@@ -209,6 +209,7 @@ impl Machine {
         match rebuilt {
             Ok(_) => Ok(disk::open(&self.settings, true)),
             Err(NotRebuilt::Engine(why)) => self.retry(why).await,
+            Err(NotRebuilt::Foreign(why)) => Err(StartError::Data { place: self.settings.data.clone(), why }),
             Err(NotRebuilt::OnlyCopy(what)) => {
                 let why = EngineError::Failed(format!(
                     "{why}; {what}. Nothing was changed: restore the data, and start anew"

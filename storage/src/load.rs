@@ -13,11 +13,7 @@ use crate::store::damaged;
 
 impl Copy {
     /// Reads the copy's checkpoint and the index entries since. `None`: the node holds no copy.
-    pub(crate) fn load<V: View>(
-        engine: &V,
-        node: NodeId,
-        partition: PartitionId,
-    ) -> Result<Option<Copy>, EngineError> {
+    pub(crate) fn load<V: View>(engine: &V, node: NodeId, partition: PartitionId) -> Result<Option<Copy>, EngineError> {
         let Some(Checkpoint { life, recovering, clock, watermark, content, remains, scans }) =
             load_checkpoint(engine, partition)?
         else {

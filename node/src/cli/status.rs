@@ -192,6 +192,7 @@ fn figures(report: &Value) -> [Cell; 5] {
     let bytes: u64 = report["bytes"].as_object().into_iter().flat_map(|b| b.values()).filter_map(Value::as_u64).sum();
     let (lacking, pulling) = (report["sync"]["lacking"].as_u64(), report["sync"]["pulling"].as_u64());
     let sync = match (lacking.unwrap_or(0), pulling.unwrap_or(0)) {
+        _ if report["sync"].is_null() => Cell::faint("unknown"), // a fenced node has nothing to say of it
         (0, 0) => Cell::good("whole"),
         (lacking, 0) => Cell::notable(format!("lacks {lacking}")),
         (lacking, pulling) => Cell::notable(format!("lacks {lacking}, pulls {pulling}")),

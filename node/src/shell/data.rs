@@ -10,7 +10,7 @@ use bytes::Bytes;
 use dynode_ring::NodeId;
 use dynode_storage::engine::Step;
 use dynode_storage::store::Past;
-use dynode_storage::{Engine, EngineError, Space};
+use dynode_storage::{Engine, EngineError, Space, View};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,16 @@ impl Identity {
     }
 }
 
+/// Refuses data of another node or cluster, as far as it can be read whose they are.
+pub fn check_owner<V: View>(view: &V, wanted: &Identity) -> Result<(), DataError> {
+    match read::<V, Identity>(view, IDENTITY, "identity") {
+        Ok(Some(found)) if found.cluster != wanted.cluster || found.node != wanted.node => {
+            Err(DataError::Foreign { found: Box::new(found), wanted: Box::new(wanted.clone()) })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks whose data these are (an empty directory becomes `wanted`'s), notes that a run begins, and says how the last
 /// one ended. `synced_before_sent`: this run has durability `group`.
 pub fn begin_run<E: Engine>(engine: &mut E, wanted: &Identity, synced_before_sent: bool) -> Result<Past, DataError> {
@@ -114,8 +124,8 @@ fn record(key: &'static [u8], value: &impl Serialize) -> Step {
     Step::Put(Space::Meta, Bytes::from_static(key), json.into())
 }
 
-fn read<E: Engine, T: for<'a> Deserialize<'a>>(
-    engine: &E,
+fn read<V: View, T: for<'a> Deserialize<'a>>(
+    engine: &V,
     key: &[u8],
     name: &'static str,
 ) -> Result<Option<T>, DataError> {

@@ -33,6 +33,8 @@ pub(super) enum Trouble {
 
 /// Why a damaged database was not replaced. It is as it was.
 pub(super) enum NotRebuilt {
+    /// They are another node's data.
+    Foreign(DataError),
     /// Something would be lost that no other node has.
     OnlyCopy(String),
     /// The disk failed meanwhile.
@@ -49,6 +51,10 @@ fn rebuilding(settings: &Settings) -> PathBuf {
 
 fn rolled_back(settings: &Settings) -> PathBuf {
     settings.data.join("rolled-back")
+}
+
+fn identity(settings: &Settings) -> Identity {
+    Identity::new(settings.cluster, settings.node, &settings.name)
 }
 
 fn failed(what: &str, place: &Path, why: &std::io::Error) -> EngineError {
@@ -70,8 +76,7 @@ pub(super) fn open(settings: &Settings, may_lack: bool) -> Result<Store<RocksEng
         }
         other => other.map_err(Trouble::Engine)?,
     };
-    let identity = Identity::new(settings.cluster, settings.node, &settings.name);
-    let past = data::begin_run(&mut engine, &identity, settings.durability == Durability::Group);
+    let past = data::begin_run(&mut engine, &identity(settings), settings.durability == Durability::Group);
     let past = past.map_err(|why| match why {
         DataError::Engine(why) => Trouble::Engine(why),
         why => Trouble::Refused(StartError::Data { place: settings.data.clone(), why }),
@@ -119,6 +124,9 @@ pub(super) fn rebuild(settings: &Settings, progress: impl FnMut(u32)) -> Result<
             (None, false)
         }
     };
+    if let Some(wreck) = &wreck {
+        data::check_owner(wreck, &identity(settings)).map_err(NotRebuilt::Foreign)?;
+    }
     let layout = &settings.layout;
     let ownership = |partition| match (layout.owns(settings.node, partition), layout.owners(partition).len()) {
         (true, 1) => Ownership::Alone,
