@@ -12,10 +12,12 @@
 //! | [`runner`] | many seeds on many threads |
 //! | [`scene`] | scenarios by hand: a world that a test drives step by step |
 //! | [`script`] | readable scenarios: commands and message trace in one text |
+//! | [`processes`] | no simulation: real nodes on this machine, and what is done to them |
 //!
-//! What is absent: no real clock, no real network, no thread inside a run, no hash map.
+//! What is absent in a run: no real clock, no real network, no thread, no hash map.
 
 pub mod check;
+pub mod processes;
 pub mod runner;
 pub mod scene;
 pub mod script;

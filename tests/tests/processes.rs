@@ -2,9 +2,6 @@
 //! cluster on free ports of 127.0.0.1, is bounded in time, and leaves nothing running.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "files, processes and clocks are real here")]
 
-#[allow(dead_code, reason = "shared with the demo")]
-#[path = "../src/bin/demo/cluster.rs"]
-mod cluster;
 #[path = "processes/damage.rs"]
 mod damage;
 #[path = "processes/dev.rs"]
@@ -20,10 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::{Cluster, differences, wait_until_equal};
 use dynode::cli::transfer::persist;
 use dynode::config::File;
 use dynode_client::{Bucket, Client, Error, Quorum};
+use tests::processes::{Cluster, differences, wait_until_equal};
 use tokio::task::JoinSet;
 
 /// A test that takes longer hangs.

@@ -4,10 +4,6 @@
 //! Three nodes, N = 3, `durability = "os"`, quorum puts and gets of 128-byte values, 64 in flight, all from one client
 //! thread on the same processors. Bare: one process, one thread, no sync; puts in batches of 32, gets one by one.
 
-#[allow(dead_code, reason = "shared with the demo, which uses all of it")]
-#[path = "demo/cluster.rs"]
-mod cluster;
-
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,7 +18,7 @@ use dynode_storage::{Engine, Space, View};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use cluster::Cluster;
+use tests::processes::{Cluster, Node};
 
 /// The floor of the present step: one so-many-th of bare RocksDB.
 const PUT_FLOOR: f64 = 1.0 / 25.0;
@@ -238,7 +234,7 @@ fn key(i: usize) -> Bytes {
 }
 
 fn nodes_cpu(nodes: &Cluster) -> f64 {
-    nodes.nodes.iter().filter_map(cluster::Node::pid).map(cpu).sum()
+    nodes.nodes.iter().filter_map(Node::pid).map(cpu).sum()
 }
 
 /// The seconds of CPU that a process has used, from `/proc`; 0 where there is none.

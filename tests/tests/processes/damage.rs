@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use tokio::task::JoinHandle;
 
-use super::cluster::{Cluster, Node, wait_until_equal};
+use tests::processes::{Cluster, Node, wait_until_equal};
 use super::{Load, all_there, folder, run, text};
 
 /// A rebuild opens two databases and reads all that is there, on a machine that runs other tests at the same time.

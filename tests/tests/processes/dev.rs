@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
+use tests::processes::binary;
 
-use super::cluster::binary;
 use super::folder;
 
 /// What takes longer hangs.

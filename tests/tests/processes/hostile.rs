@@ -7,8 +7,8 @@ use dynode_client::wire::{self, Decoder, ErrorCode, Frame, GetLayout, Message, R
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::cluster::Cluster;
 use super::{folder, run, text};
+use tests::processes::Cluster;
 
 /// A node gives strangers 5 s to greet it.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);

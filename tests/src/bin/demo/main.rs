@@ -10,7 +10,6 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "files, processes and clocks are real here")]
 
 #[allow(dead_code, reason = "shared with the tests of real processes")]
-mod cluster;
 mod files;
 mod report;
 mod steps;

@@ -9,8 +9,9 @@ use dynode::cli::{import, units, verify};
 use dynode_client::{Bucket, Client, Quorum, Topic};
 use owo_colors::OwoColorize;
 use serde_json::Value;
+use tests::processes::cluster::node_id;
+use tests::processes::{Cluster, wait_until_equal};
 
-use crate::cluster::{Cluster, node_id, wait_until_equal};
 use crate::files::Files;
 use crate::report::{Figures, RATIO_MAX, shown};
 
