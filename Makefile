@@ -10,10 +10,11 @@ PACKAGES = g++ make clang libclang-dev
 CARGO = cargo
 BIN = $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo test lint doc bench figures sim fuzz
+.PHONY: help setup build demo chaos test lint doc bench figures sim fuzz
 
 help:
 	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
+	@echo 'make chaos   two minutes of kills, pauses, splits, slow links, a full disk (ARGS="--seed 7 --network netns")'
 	@echo 'make test    all tests'
 	@echo 'make lint    formatting, Clippy, documentation: no warnings'
 	@echo 'make bench   speed of three nodes beside bare RocksDB'
@@ -42,6 +43,10 @@ build: setup
 demo: build
 	$(CARGO) build --release --locked -p tests --bin demo
 	$(BIN)/demo $(if $(DIR),'$(DIR)')
+
+chaos: build
+	$(CARGO) build --release --locked -p tests --bin dynode-chaos
+	$(BIN)/dynode-chaos --duration 2m --svg $(CARGO_TARGET_DIR)/chaos.svg $(ARGS)
 
 # The pure crates first: they say in a minute what is wrong. `tests` is built on its own, with the switches that break
 # the protocol for the mutation checks, and drives the daemon built above as a process.
