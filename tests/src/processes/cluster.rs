@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use dynode::config::{ClusterFile, File, MemberFile};
+use dynode::config::{ClusterFile, DiskFile, File, MemberFile};
 use dynode_client::{Client, NodeId};
 use rustix::process::Signal;
 
@@ -78,6 +78,7 @@ impl Cluster {
                 resp: None,
                 durability: durability.into(),
                 insecure: !place.listen.starts_with("127."),
+                disk: DiskFile::default(),
                 cluster: cluster.clone(),
             };
             file.write(&dir.join("dynode.toml")).map_err(|e| e.to_string())?;
