@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::engine::{Engine, EngineError, Space, Step, View};
 
-type Records = [BTreeMap<Bytes, Bytes>; 4];
+/// Shared with snapshots; the first write after one copies the map, so that a snapshot costs nothing where nobody writes.
+type Records = [Arc<BTreeMap<Bytes, Bytes>>; 4];
 
 /// Ordered maps, and how to take back what was not synced.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +28,7 @@ pub struct MemoryEngine {
 /// What the records that a batch changed were before it, in the order of its steps.
 type Undo = Vec<(Space, Bytes, Option<Bytes>)>;
 
-/// A copy of the maps.
+/// The maps as they were.
 #[derive(Debug, Clone)]
 pub struct MemorySnapshot(Records);
 
@@ -46,9 +48,10 @@ impl MemoryEngine {
     pub fn cut_power(&mut self, survivors: usize) {
         let lost = self.unsynced.split_off(survivors.min(self.unsynced.len()));
         for (space, key, former) in lost.into_iter().rev().flat_map(|batch| batch.into_iter().rev()) {
+            let records = Arc::make_mut(&mut self.records[space.index()]);
             match former {
-                Some(value) => self.records[space.index()].insert(key, value),
-                None => self.records[space.index()].remove(&key),
+                Some(value) => records.insert(key, value),
+                None => records.remove(&key),
             };
         }
         self.unsynced.clear();
@@ -70,9 +73,10 @@ impl MemoryEngine {
     }
 
     fn set(&mut self, undo: &mut Undo, space: Space, key: &Bytes, value: Option<Bytes>) {
+        let records = Arc::make_mut(&mut self.records[space.index()]);
         let former = match value {
-            Some(value) => self.records[space.index()].insert(key.clone(), value),
-            None => self.records[space.index()].remove(key),
+            Some(value) => records.insert(key.clone(), value),
+            None => records.remove(key),
         };
         undo.push((space, key.clone(), former));
     }
