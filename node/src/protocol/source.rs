@@ -70,6 +70,10 @@ impl<E: Engine> Node<E> {
             out.reply(reply_to, Answer { epoch: m.epoch, partition: m.partition, kind, life, refused: Vec::new() });
             return Ok(());
         }
+        if m.scan.is_none() && only.is_none() {
+            // It begins anew, or is done with its scan and asks for the delta that follows: room for the next scan.
+            self.source.scans.retain(|_, s| (s.asker, s.partition) != (peer, partition));
+        }
         let budget = Budget { bytes: (m.budget as usize).min(self.answer_bytes(now)), keys: limits::ANSWER_KEYS };
         let answered = match &m.scan {
             Some(at) => self.next_page(now, peer, partition, at, &asker, budget)?,
@@ -100,8 +104,6 @@ impl<E: Engine> Node<E> {
         clock: &Clock,
         budget: Budget,
     ) -> Result<Option<(AnswerKind, Vec<Part>)>, EngineError> {
-        // A new scan of a partition replaces the same asker's old one.
-        self.source.scans.retain(|_, s| (s.asker, s.partition) != (asker, partition));
         if self.source.len() >= limits::SCANS_MAX {
             return Ok(None);
         }
@@ -126,7 +128,7 @@ impl<E: Engine> Node<E> {
         };
         running.last_asked = now;
         let page = running.scan.page(clock, &at.after, budget)?;
-        // The last page is kept until it is idle or replaced: its answer may be lost on the way.
+        // The last page is kept until the asker goes on without it: its answer may be lost on the way.
         Ok(Some((AnswerKind::Page { id: at.id, after: page.after, done: page.done }, page.parts)))
     }
 }
