@@ -1,9 +1,10 @@
 //! Owners compare clocks about once a second, and pull what they lack.
 //!
-//! A round with a peer: hashes of this node's synced clocks for the partitions that both own, and for those that this node
-//! holds as a stand-in and the peer owns; back come the peer's clocks where they differ. Equal hashes cost 18 bytes a partition. What is missing twice in a row (once may be under way) is
-//! pulled: a delta, or a scan where the source's index no longer reaches back. A pull goes on answer by answer, and after
-//! an interruption where it stopped.
+//! A round with a peer: hashes of this node's synced clocks for the partitions that both own, and for those that this
+//! node holds as a stand-in and the peer owns; back come the peer's clocks where they differ. Equal hashes cost 18 bytes
+//! a partition. What is missing twice in a row (once may be under way), or at the first word on a new connection, is
+//! pulled: a delta, or a scan where the source's index no longer reaches back. A pull goes on answer by answer, and
+//! after an interruption where it stopped.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,8 @@ pub(super) struct DigestRound {
     pub(super) peer: NodeId,
     /// What was said, so that silence about a partition means "equal".
     told: Vec<(PartitionId, Clock)>,
+    /// The connection is new: what is missing is not under way on it.
+    greeting: bool,
 }
 
 /// A pull that waits for its next answer.
@@ -118,7 +121,7 @@ impl SyncState {
 impl<E: Engine> Node<E> {
     /// A peer has come (back): compare clocks now, not in a second.
     pub(super) fn greet(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
-        self.digest_round(now, peer, out)
+        self.tell_digests(now, peer, true, out)
     }
 
     /// Asks a peer for nothing but a sign of life.
@@ -130,6 +133,10 @@ impl<E: Engine> Node<E> {
 
     /// Tells a peer the hashes of this node's synced clocks.
     pub(super) fn digest_round(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
+        self.tell_digests(now, peer, false, out)
+    }
+
+    fn tell_digests(&mut self, now: Time, peer: NodeId, greeting: bool, out: &mut Effects) -> Result<(), EngineError> {
         let layout = &self.config.layout;
         let epoch = layout.epoch();
         let mut partitions: Vec<PartitionId> =
@@ -156,7 +163,7 @@ impl<E: Engine> Node<E> {
             }
             let id = self.new_id();
             out.send(peer, id, Digests { epoch, digests }, Bytes::new());
-            self.begin(id, Operation::Digests(DigestRound { peer, told }), now + limits::DIGEST_TIMEOUT);
+            self.begin(id, Operation::Digests(DigestRound { peer, told, greeting }), now + limits::DIGEST_TIMEOUT);
         }
         Ok(())
     }
@@ -243,7 +250,7 @@ impl<E: Engine> Node<E> {
             // Nothing said of a partition means that the peer's clock was equal to what it was told.
             let clock = theirs.remove(&partition).unwrap_or(told);
             if self.owns(partition) {
-                self.hear(partition, peer, clock, out)?;
+                self.hear(partition, peer, clock, round.greeting, out)?;
             } else if self.hints.holds(partition) && self.heard_of_owner(partition, peer, clock, out)? {
                 lacks.push(partition.0);
             }
@@ -253,12 +260,14 @@ impl<E: Engine> Node<E> {
         Ok(Then::Done)
     }
 
-    /// Takes a peer's word of its synced clock.
+    /// Takes a peer's word of its synced clock. What is missing is pulled when it was missing one round ago too, or at
+    /// once where the connection is new: a node that was away need not wait a second for what it has missed.
     fn hear(
         &mut self,
         partition: PartitionId,
         peer: NodeId,
         clock: Clock,
+        greeting: bool,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         self.retire_if_old(partition, clock.closed(), out)?;
@@ -266,13 +275,14 @@ impl<E: Engine> Node<E> {
         let at = (partition, peer);
         let mine = self.store.copy(partition)?.clock();
         let missed_before = self.sync.lacked.get(&at).is_some_and(|before| !mine.covers(before));
-        match mine.covers(&clock) {
-            true => self.sync.lacked.remove(&at),
-            false => self.sync.lacked.insert(at, clock.clone()),
+        let lacks = !mine.covers(&clock);
+        match lacks {
+            false => self.sync.lacked.remove(&at),
+            true => self.sync.lacked.insert(at, clock.clone()),
         };
         self.recover(partition, peer, &clock)?;
         self.sync.heard.insert(at, clock);
-        if missed_before {
+        if missed_before || lacks && greeting {
             self.sync.want(partition, peer);
         }
         Ok(())
