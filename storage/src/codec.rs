@@ -33,6 +33,13 @@ pub struct Entry {
     pub dots: Vec<Dot>,
 }
 
+impl Entry {
+    /// Are the writes that come with it exactly those of its values?
+    fn brings_its_values(&self) -> bool {
+        !self.dots.is_empty() && self.object.dots().eq(self.dots.iter().copied())
+    }
+}
+
 /// What a copy's checkpoint says; the index entries since then say the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint {
@@ -98,6 +105,8 @@ const PART_ENTRY: u8 = 1;
 const PART_CLAIM: u8 = 2;
 const PART_FLOOR: u8 = 3;
 const PART_CLOSED: u8 = 4;
+/// An entry that brings exactly the writes of its values, as most do: their dots are said once.
+const PART_WRITES: u8 = 5;
 
 /// The most actors, and nodes with closed lives, of a floor that all entries of an answer share. A quiet cluster has one of
 /// each for each owner.
@@ -171,11 +180,17 @@ fn put_object_with(out: &mut Vec<u8>, object: &Object, context: &Clock) {
     }
 }
 
-fn put_entry_beyond(out: &mut Vec<u8>, key: &ObjectKey, object: &Object, dots: &[Dot], floor: &Clock) {
+fn put_key(out: &mut Vec<u8>, key: &ObjectKey) {
     put_varint(out, key.as_bytes().len() as u64);
     out.extend_from_slice(key.as_bytes());
+}
+
+fn put_listed_dots(out: &mut Vec<u8>, dots: &[Dot]) {
     put_varint(out, dots.len() as u64);
     dots.iter().for_each(|d| put_dot(out, *d));
+}
+
+fn put_object_beyond(out: &mut Vec<u8>, object: &Object, floor: &Clock) {
     match floor.is_empty() {
         true => put_object(out, object),
         false => put_object_with(out, object, &object.context.beyond(floor)),
@@ -212,12 +227,14 @@ pub fn encode_entry(key: &ObjectKey, object: &Object, dots: &[Dot]) -> Vec<u8> {
     let context = clock_len(&object.context);
     let mut out = Vec::with_capacity(8 + key.as_bytes().len() + 20 * dots.len() + held + context);
     out.push(FORMAT);
-    put_entry_beyond(&mut out, key, object, dots, &Clock::new());
+    put_key(&mut out, key);
+    put_listed_dots(&mut out, dots);
+    put_object(&mut out, object);
     out
 }
 
-/// The body of an answer. What all entries' contexts have in common from their beginnings on is said once, before them:
-/// for small values it would be a third of the bytes.
+/// The body of an answer. What all entries' contexts have in common from their beginnings on is said once, before them,
+/// and so is a dot that is both a write and its value's: for small values they would be half of the bytes.
 pub fn encode_parts(parts: &[Part]) -> Vec<u8> {
     let mut out = Vec::new();
     if parts.is_empty() {
@@ -232,8 +249,13 @@ pub fn encode_parts(parts: &[Part]) -> Vec<u8> {
     for part in parts {
         match part {
             Part::Entry(e) => {
-                out.push(PART_ENTRY);
-                put_entry_beyond(&mut out, &e.key, &e.object, &e.dots, &floor);
+                let brings_its_values = e.brings_its_values();
+                out.push(if brings_its_values { PART_WRITES } else { PART_ENTRY });
+                put_key(&mut out, &e.key);
+                if !brings_its_values {
+                    put_listed_dots(&mut out, &e.dots);
+                }
+                put_object_beyond(&mut out, &e.object, &floor);
             }
             Part::Claim(c) => {
                 out.push(PART_CLAIM);
@@ -467,6 +489,13 @@ impl Reader {
         let dots = (0..count).map(|_| self.dot()).collect::<Result<_, _>>()?;
         Ok(Entry { key, dots, object: self.object()? })
     }
+
+    /// An entry that brings the writes of its values.
+    fn writes(&mut self) -> Result<Entry, Corrupt> {
+        let (key, object) = (self.key()?, self.object()?);
+        let dots = object.dots().collect();
+        Ok(Entry { key, object, dots })
+    }
 }
 
 /// See [`encode_clock`].
@@ -520,8 +549,11 @@ pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
                 }
                 floor = Some(clock);
             }
-            PART_ENTRY => {
-                let mut entry = r.entry()?;
+            kind @ (PART_ENTRY | PART_WRITES) => {
+                let mut entry = if kind == PART_ENTRY { r.entry()? } else { r.writes()? };
+                if entry.brings_its_values() != (kind == PART_WRITES) {
+                    return Err(Corrupt("an entry in the form of another kind"));
+                }
                 if let Some(floor) = &floor {
                     entry.object.context.merge(floor);
                 }

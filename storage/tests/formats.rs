@@ -40,6 +40,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+fn unhex(text: &str) -> Bytes {
+    let digits: Vec<u8> = text.bytes().filter_map(|b| char::from(b).to_digit(16)).map(|d| d as u8).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
 const A1: &str = "01000000000000000700000000000000";
 const A2: &str = "02000000000000000700000000000000";
 const A3: &str = "03000000000000000700000000000000";
@@ -82,6 +87,16 @@ fn keys_entries_parts() {
     let entry = format!("01 07{KEY} 00 00 02 {A1} 01 ae02 03 {A2} 01 09 00");
     let expected = format!("01 03 01 {A1} 01 01 ab02 {entry} {entry}").replace(' ', "");
     assert_eq!(hex(&codec::encode_parts(&[part.clone(), part])), expected, "what both have seen is said once");
+
+    let dots: Vec<Dot> = self::object().dots().collect();
+    let part = Part::Entry(Entry { key: key(), object: self::object(), dots });
+    let expected = format!("01 04 07{KEY} {}", object_hex()).replace(' ', "");
+    assert_eq!(hex(&codec::encode_parts(&[part])), expected, "the dots of values that are what is new are said once");
+    let twice = format!("01 01 07{KEY} 03 {A1} ac02 {A2} 09 {A3} 01 {}", object_hex());
+    let none = format!("01 04 07{KEY} 00 00");
+    for other in [twice, none] {
+        assert!(codec::decode_parts(unhex(&other)).is_err(), "{other} has a form of its own");
+    }
 }
 
 #[test]
