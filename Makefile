@@ -10,7 +10,7 @@ PACKAGES = g++ make clang libclang-dev
 CARGO = cargo
 BIN = $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo chaos test lint doc bench figures sim fuzz
+.PHONY: help setup build demo chaos test lint doc bench figures sync-cost sim fuzz
 
 help:
 	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint    formatting, Clippy, documentation: no warnings'
 	@echo 'make bench   speed of three nodes beside bare RocksDB'
 	@echo 'make figures the ring: balance, movement, planning time'
+	@echo 'make sync-cost  what it costs to bring a copy up to date, a million keys (some minutes, 5 GB)'
 	@echo 'make sim     20,000 simulated runs                                     (SEEDS=A..B)'
 	@echo 'make fuzz    every decoder on a million hostile inputs (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make build   the daemon, its command line and the load generator, in $(BIN)'
@@ -71,6 +72,10 @@ bench: build
 
 figures:
 	$(CARGO) bench --locked -p dynode-ring --bench figures
+
+sync-cost:
+	$(CARGO) build --release --locked -p tests --bin sync_cost
+	$(BIN)/sync_cost
 
 sim:
 	$(CARGO) run --release --locked -p tests --bin sim -- --seeds $(or $(SEEDS),0..20000)

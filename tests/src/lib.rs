@@ -13,10 +13,12 @@
 //! | [`scene`] | scenarios by hand: a world that a test drives step by step |
 //! | [`script`] | readable scenarios: commands and message trace in one text |
 //! | [`processes`] | no simulation: real nodes on this machine, and what is done to them |
+//! | [`cost`] | what sync costs, counted byte by byte |
 //!
 //! What is absent in a run: no real clock, no real network, no thread, no hash map.
 
 pub mod check;
+pub mod cost;
 pub mod processes;
 pub mod runner;
 pub mod scene;
