@@ -12,8 +12,8 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use tokio::task::JoinHandle;
 
-use tests::processes::{Cluster, Node, wait_until_equal};
 use super::{Load, all_there, folder, run, text};
+use tests::processes::{Cluster, Node, wait_until_equal};
 
 /// A rebuild opens two databases and reads all that is there, on a machine that runs other tests at the same time.
 const WHOLE_WITHIN: Duration = Duration::from_secs(90);
