@@ -62,6 +62,11 @@ impl<E: Engine> Store<E> {
         if lives.is_empty() { Ok(()) } else { self.refuse(partition, &lives) }
     }
 
+    /// Is this dot of a life that is refused?
+    pub fn refuses(&self, partition: PartitionId, dot: Dot) -> bool {
+        dot.actor.life < life_of(self.refused(partition), dot.actor.node)
+    }
+
     /// Is among these dots (none of them closed) one that is refused: new to the copy, and of a life that its bringer, who
     /// refuses only `theirs`, had not handed over when it sent it?
     pub fn brings_refused(

@@ -30,13 +30,17 @@ pub enum Rule {
     Drop,
     /// Never close the lives that have ended.
     Close,
+    /// Close a life before everything that was handed over of it is there.
+    HandOver,
+    /// Take what is left of a refused life from nodes that have not handed it over, and what was sent in one.
+    Refuse,
     /// Sync as much at once as there is, whoever waits meanwhile.
     Greedy,
 }
 
 impl Rule {
     /// Every rule, with the name that the command line knows.
-    pub const ALL: [(Rule, &'static str); 13] = [
+    pub const ALL: [(Rule, &'static str); 15] = [
         (Rule::Round, "round"),
         (Rule::Fill, "fill"),
         (Rule::Strip, "strip"),
@@ -49,6 +53,8 @@ impl Rule {
         (Rule::Epoch, "epoch"),
         (Rule::Drop, "drop"),
         (Rule::Close, "close"),
+        (Rule::HandOver, "hand_over"),
+        (Rule::Refuse, "refuse"),
         (Rule::Greedy, "greedy"),
     ];
 }

@@ -51,6 +51,11 @@ fn a_life_that_ended_with_a_gap_is_closed() {
 }
 
 #[test]
+fn what_was_not_handed_over_comes_too_late() {
+    scripts::late();
+}
+
+#[test]
 fn a_hundred_lives_leave_a_clock_as_small_as_one() {
     scripts::many_lives();
 }

@@ -18,6 +18,7 @@ use dynode_client::wire::{AskLife, ErrorCode, Failure, HandedOver, LifeIs, Messa
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{Part, decode_clock, encode_clock};
 use dynode_storage::lives::life_of;
+use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Clock, Engine, EngineError};
 
 use super::recovery::enough;
@@ -105,6 +106,9 @@ impl<E: Engine> Node<E> {
         theirs: &[(u64, u64)],
         parts: &[Part],
     ) -> Result<bool, EngineError> {
+        if broken(Rule::Refuse) {
+            return Ok(false);
+        }
         let theirs: Vec<(NodeId, u64)> = theirs.iter().map(|(node, life)| (NodeId(*node), *life)).collect();
         let mut stale = life < life_of(self.store.refused(partition), sender);
         if !stale && self.store.refused(partition) != theirs {
@@ -376,7 +380,7 @@ impl<E: Engine> Node<E> {
         }
         let clock = copy.clock();
         let lacking: Vec<NodeId> = handed.iter().filter(|(_, has)| !clock.covers(has)).map(|(node, _)| *node).collect();
-        if lacking.is_empty() && !copy.is_scanning() {
+        if (lacking.is_empty() && !copy.is_scanning()) || broken(Rule::HandOver) {
             if self.store.close_lives(partition, lives)? {
                 self.counters.closed += 1;
             }

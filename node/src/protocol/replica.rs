@@ -40,8 +40,10 @@ impl<E: Engine> Node<E> {
             out.reply(reply_to, failure(ErrorCode::Overloaded, detail));
             return Ok(());
         }
-        let dots = entry.dots.iter().copied().chain(entry.object.dots()).collect();
-        if self.store.brings_refused(partition, &[], &dots)? {
+        let dots = || entry.dots.iter().copied().chain(entry.object.dots());
+        if dots().any(|d| self.store.refuses(partition, d))
+            && self.store.brings_refused(partition, &[], &dots().collect())?
+        {
             self.counters.stale += 1;
             let detail = "the write is of a life of its coordinator that has ended";
             out.reply(reply_to, failure(ErrorCode::BadRequest, detail));

@@ -4,7 +4,7 @@ use dynode_storage::{ObjectKey, codec};
 
 use super::world::{Session, World, generous};
 
-pub const SCRIPTS: [(&str, fn()); 7] = [
+pub const SCRIPTS: [(&str, fn()); 8] = [
     ("dots", dots),
     ("absence", absence),
     ("volatile", volatile),
@@ -12,6 +12,7 @@ pub const SCRIPTS: [(&str, fn()); 7] = [
     ("epoch", epoch),
     ("drop_early", drop_early),
     ("gap", gap),
+    ("late", late),
 ];
 
 fn world(sync_always: bool) -> (World, ObjectKey) {
@@ -145,6 +146,19 @@ pub fn gap() {
     world.read_at(&[0], &key, &mut session);
     world.lose_disk(0);
     world.write_at(1, &key, true, &session, &[2]);
+    world.flush();
+    world.end();
+}
+
+/// A write is on its way when its coordinator loses its disk; it arrives after its life was closed without it, at a node that
+/// has not heard of that.
+pub fn late() {
+    let (mut world, key) = world(true);
+    world.write_at(2, &key, true, &Session::new(), &[1]);
+    world.flush();
+    world.write_at(0, &key, true, &Session::new(), &[1]);
+    world.lose_disk(0);
+    world.close_lives(2);
     world.flush();
     world.end();
 }
