@@ -168,11 +168,6 @@ impl Copy {
         self.clock.last_life(node).max(self.strips.named.get(&node).copied().unwrap_or(0))
     }
 
-    /// The last counter that it has given out in this life; 0 when none.
-    pub fn last_counter(&self) -> u64 {
-        self.counter
-    }
-
     /// May it lack what it had acknowledged in a former life? So it is from when it begins, empty or rolled back, until
     /// [`Store::recovered`](crate::Store::recovered), restarts included.
     pub fn is_recovering(&self) -> bool {

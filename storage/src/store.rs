@@ -47,6 +47,8 @@ pub struct Store<E> {
     pub(crate) engine: E,
     node: NodeId,
     next_life: u64,
+    /// Lives of this run are not below this one, all former ones on these data are.
+    run_from: u64,
     /// No life up to here is given out in a later run.
     lives_to: u64,
     /// Random, and different in every run: so far beyond a former life that others know of a new one begins.
@@ -100,6 +102,7 @@ impl<E: Engine> Store<E> {
             engine,
             node,
             next_life,
+            run_from: next_life,
             lives_to,
             life_step: 1 + first_life % LIVES_A_RUN,
             lives_from,
@@ -272,6 +275,12 @@ impl<E: Engine> Store<E> {
     }
 
     /// The node has had this life already, as others know; others of later ones they may not know.
+    /// Is there a copy whose present life began before this run?
+    pub fn is_of_former_run(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
+        let run_from = self.run_from;
+        Ok(self.find(partition)?.is_some_and(|copy| copy.actor().life < run_from))
+    }
+
     pub(crate) fn raise_lives(&mut self, last: u64) {
         if last >= self.next_life {
             self.next_life = last.saturating_add(self.life_step).min(LIFE_MAX);

@@ -156,7 +156,7 @@ impl<E: Engine> Node<E> {
         }
         let others = self.other_owners(partition);
         let told = !others.is_empty() && others.iter().all(|peer| self.lives.answered.contains(peer));
-        let is_old = self.store.find(partition)?.is_some_and(|copy| copy.last_counter() > 0);
+        let is_old = self.store.is_of_former_run(partition)?;
         if is_old && !(told && self.owns(partition)) {
             self.store.go_on_in_new_life(partition)?;
         }

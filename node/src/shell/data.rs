@@ -4,7 +4,7 @@
 //! refused. *Run*: the machine's boot id, the durability, and whether the run was ended cleanly. A process that was killed
 //! has lost nothing, since the operating system still had it all; only when the machine itself was restarted can writes
 //! that others have seen be missing, and then every copy begins a new life (`group` excepted: there nothing leaves the
-//! node before it is synced).
+//! node before it is synced). A directory restored from a backup cannot know it: its peers tell (`protocol/lives.rs`).
 
 use bytes::Bytes;
 use dynode_ring::NodeId;
