@@ -128,7 +128,8 @@ impl<E: Engine> Node<E> {
     pub(super) fn empty_round(&mut self, now: Time, peer: NodeId, out: &mut Effects) {
         let id = self.new_id();
         out.send(peer, id, Digests { epoch: self.config.layout.epoch(), digests: Vec::new() }, Bytes::new());
-        self.begin(id, Operation::Digests(DigestRound { peer, told: Vec::new() }), now + limits::DIGEST_TIMEOUT);
+        let round = DigestRound { peer, told: Vec::new(), greeting: false };
+        self.begin(id, Operation::Digests(round), now + limits::DIGEST_TIMEOUT);
     }
 
     /// Tells a peer the hashes of this node's synced clocks.
@@ -144,9 +145,7 @@ impl<E: Engine> Node<E> {
         partitions.extend(self.to_hand_off(peer));
         if partitions.is_empty() && !self.lives.has_answered(peer) {
             // What the peer knows of this node's former lives is wanted all the same.
-            let id = self.new_id();
-            out.send(peer, id, Digests { epoch, digests: Vec::new() }, Bytes::new());
-            self.begin(id, Operation::Digests(DigestRound { peer, told: Vec::new() }), now + limits::DIGEST_TIMEOUT);
+            self.empty_round(now, peer, out);
         }
         for chunk in partitions.chunks(limits::DIGESTS_MAX) {
             let (mut told, mut digests) = (Vec::new(), Vec::new());
