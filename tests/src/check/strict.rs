@@ -19,6 +19,10 @@ impl World {
             return Ok(());
         }
         let get = self.journal.op(read);
+        // A copy that has lost what it acknowledged answers reads that do not ask for more, and is counted among them.
+        if !get.strict && self.disks_lost > 0 {
+            return Ok(());
+        }
         let owners = self.layout.owners(self.journal.keys[get.key].partition(self.layout.partitions())).len();
         let binding = |op: &&Op| op.ended < get.began && usize::from(op.acks.owners + get.acks.owners) > owners;
         let recent = self.journal.acknowledged[get.key].iter().rev().take(LOOKED_AT).map(|id| self.journal.op(*id));
