@@ -18,7 +18,7 @@ help:
 	@echo 'make test    all tests'
 	@echo 'make lint    formatting, Clippy, documentation: no warnings'
 	@echo 'make bench   speed of three nodes beside bare RocksDB'
-	@echo 'make figures the ring: balance, movement, planning time'
+	@echo 'make figures the ring: balance, movement, planning time; liveness: detection, mistakes, cost'
 	@echo 'make sync-cost  what it costs to bring a copy up to date, a million keys (some minutes, 5 GB)'
 	@echo 'make sim     20,000 simulated runs                                     (SEEDS=A..B)'
 	@echo 'make fuzz    every decoder on a million hostile inputs (needs cargo-fuzz and a nightly toolchain)'
@@ -72,6 +72,7 @@ bench: build
 
 figures:
 	$(CARGO) bench --locked -p dynode-ring --bench figures
+	$(CARGO) bench --locked -p dynode --no-default-features --bench liveness
 
 sync-cost:
 	$(CARGO) build --release --locked -p tests --bin sync_cost

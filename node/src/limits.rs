@@ -138,3 +138,100 @@ pub const STRIP_KEYS: usize = 512;
 
 /// Index entries kept for one partition while an owner is away; beyond it they are cut, and that owner gets a scan.
 pub const INDEX_ENTRIES_MAX: u64 = 1 << 18;
+
+// ---- liveness: parameters and bounds of `protocol/swim`; docs/membership.md has what they lead to -------------------
+
+/// Every member probes another this often, in clusters of more than [`PROBE_FAST_MEMBERS`]: SWIM's own figures and
+/// Lifeguard's are for one second.
+pub const PROBE_PERIOD: Micros = Micros::secs(1);
+
+/// Every member probes another this often in small clusters, where a round of all takes only a few probes.
+pub const PROBE_PERIOD_FAST: Micros = Micros::millis(500);
+
+/// Members up to which [`PROBE_PERIOD_FAST`] holds: with both periods the suspicion lasts about as long from here on.
+pub const PROBE_FAST_MEMBERS: usize = 16;
+
+/// A probe waits for an answer at least so long: a group commit on a slow disk stands before it.
+pub const PROBE_TIMEOUT_MIN: Micros = Micros::millis(100);
+
+/// A probe waits for a direct answer at most so long, and has the rest of the period for others to ask.
+pub const PROBE_TIMEOUT_MAX: Micros = Micros::millis(500);
+
+/// While others are asked, the member itself is asked again this often: cheap, and with 30 % of messages lost five
+/// questions miss a live member ten times less often than one.
+pub const PROBE_AGAIN: Micros = Micros::millis(200);
+
+/// Others asked to probe for us, SWIM's k: enough ways around a broken link; suspicion does the rest.
+pub const PROBE_HELPERS: usize = 3;
+
+/// Probes of one node under way at once: the round's, and those of members whose connection was lost or who were
+/// accused by others.
+pub const PROBES_MAX: usize = 8;
+
+/// Probes made for others under way: beyond it the answer is "not heard".
+pub const RELAYS_MAX: usize = 64;
+
+/// Questions whose answer is still awaited; the oldest is forgotten first. Room for all that [`PROBES_MAX`],
+/// [`RELAYS_MAX`] and a few periods of late answers make.
+pub const PINGS_AWAITED_MAX: usize = 256;
+
+/// A suspect has at least so long to contradict: several probes of it, and a pause for a collection of garbage or a disk.
+pub const SUSPICION_MIN: Micros = Micros::secs(2);
+
+/// A suspect accused by one member alone has so many times longer than one that enough others accuse too (Lifeguard).
+pub const SUSPICION_ALONE: u64 = 6;
+
+/// Others that must accuse too, before the shorter time holds (Lifeguard's K).
+pub const SUSPICION_CONFIRMATIONS: usize = 3;
+
+/// So many members on average probe a suspect at once that another has accused: enough for [`SUSPICION_CONFIRMATIONS`].
+pub const SECOND_OPINIONS: u32 = 6;
+
+/// The most that a node which is itself slow stretches its probes by: nine times (Lifeguard's multiplier).
+pub const SLOWNESS_MAX: u32 = 8;
+
+/// A tick that comes later than this finds a node that was paused: what would have run out meanwhile gets the time back.
+pub const LATE_MAX: Micros = Micros::millis(200);
+
+/// News is sent this often, beside what probes carry, while there is any.
+pub const GOSSIP_EVERY: Micros = Micros::millis(200);
+
+/// To so many members at a time.
+pub const GOSSIP_FANOUT: usize = 3;
+
+/// Rumours in a message: 28 bytes each at the most, 700 bytes together.
+pub const RUMOURS_MAX: usize = 24;
+
+/// A rumour is sent by each member so many times the number of digits of how many they are: an epidemic reaches all with
+/// λ · log n sends, and with 4 · log10 n each member is told more than ten times on average even with 30 % loss.
+pub const RUMOUR_SENDS: u32 = 4;
+
+/// Suspects that this node accuses are asked again this often, and told what is said of them: with 30 % loss, eight
+/// questions in [`SUSPICION_MIN`] miss a live one in 200 cases.
+pub const KNOCK_EVERY: Micros = Micros::millis(250);
+
+/// One member that is down is asked again this often, so that it comes back by itself within seconds of a heal.
+pub const KNOCK_DOWN_EVERY: Micros = Micros::secs(1);
+
+/// Suspects asked again at a time.
+pub const KNOCKS_MAX: usize = 8;
+
+/// All states are exchanged with one random member this often: the safety net. 28 bytes a member each way.
+pub const EXCHANGE_EVERY: Micros = Micros::secs(10);
+
+/// The exchange takes this much longer for every further so many members, so that its cost a second is bounded:
+/// 100 members' states, 2.8 KB, in 10 s.
+pub const EXCHANGE_MEMBERS: u64 = 100;
+
+/// All states are exchanged at once with a member that comes back, but not more often than this.
+pub const EXCHANGE_PAUSE: Micros = Micros::secs(1);
+
+/// An incarnation said by a third is believed up to so much above what is known: incarnations begin at the wall clock's
+/// milliseconds, so this is 34 years of clocks that differ.
+pub const INCARNATION_LEAP: u64 = 1 << 40;
+
+/// No incarnation is above this; whoever says so is mistaken. It leaves room to contradict for ever.
+pub const INCARNATION_MAX: u64 = 1 << 56;
+
+/// Peers whose latency is remembered: as many as a layout has members.
+pub const LATENCIES_MAX: usize = 4096;

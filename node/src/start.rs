@@ -151,6 +151,7 @@ impl Machine {
             seal: SealKey::derive(&settings.secret),
             index_entries_max: limits::INDEX_ENTRIES_MAX,
             hint_bytes_max: limits::HINT_BYTES_MAX,
+            incarnation: data::first_life() >> 20, // the wall clock's milliseconds
         };
         let mut node = match Node::new(config, store, rand::random(), Time(0)) {
             Ok(node) => node,

@@ -4,11 +4,15 @@
 //! (a value, or something that `dynode-storage` has encoded). Each struct says what its body is; none said means empty.
 //! This module knows neither rings nor copies: nodes are numbers here, and clocks and objects are opaque bytes.
 
+mod liveness;
+
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+pub use liveness::{Ack, MemberState, Members, Ping, PingFor, Rumour};
 
 /// Declares the closed list of messages with the kind byte of each. Kinds are never reused.
 macro_rules! messages {
@@ -81,6 +85,10 @@ messages! {
     81 LifeIs,
     82 Refuse,
     83 HandedOver,
+    90 Ping,
+    91 PingFor,
+    92 Ack,
+    93 Members,
 }
 
 /// How many copies must take part in an operation.

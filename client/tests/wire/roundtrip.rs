@@ -134,6 +134,7 @@ fn peer_message() -> impl Strategy<Value = Message> {
         Just(AnswerKind::Gone),
     ];
     prop_oneof![
+        liveness_message(),
         any::<(u64, u16, bool, u32)>().prop_map(|(epoch, partition, required, timeout_ms)| {
             Replicate { epoch, partition, required, timeout_ms }.into()
         }),
@@ -167,6 +168,35 @@ fn peer_message() -> impl Strategy<Value = Message> {
             source
         }
         .into()),
+    ]
+}
+
+fn rumour() -> impl Strategy<Value = Rumour> {
+    let state = prop_oneof![
+        Just(MemberState::Alive),
+        any::<u64>().prop_map(|by| MemberState::Suspect { by }),
+        Just(MemberState::Down)
+    ];
+    (any::<(u64, u64)>(), state).prop_map(|((node, incarnation), state)| Rumour { node, incarnation, state })
+}
+
+fn liveness_message() -> impl Strategy<Value = Message> {
+    let rumours = || vec(rumour(), 0..9);
+    prop_oneof![
+        (any::<u64>(), rumours()).prop_map(|(incarnation, rumours)| Ping { incarnation, rumours }.into()),
+        (any::<(u64, u64)>(), rumours()).prop_map(|((incarnation, target), rumours)| PingFor {
+            incarnation,
+            target,
+            rumours
+        }
+        .into()),
+        (any::<(u64, bool)>(), rumours()).prop_map(|((incarnation, heard), rumours)| Ack {
+            incarnation,
+            heard,
+            rumours
+        }
+        .into()),
+        (any::<u64>(), rumours()).prop_map(|(incarnation, rumours)| Members { incarnation, rumours }.into()),
     ]
 }
 
@@ -212,5 +242,15 @@ fn the_largest_layout_fits() {
 fn the_largest_page_of_keys_fits() {
     let keys = (0..limits::KEYS_PAGE_MAX).map(|_| Bytes::from(vec![b'k'; limits::KEY_BYTES_MAX])).collect();
     let frame = Frame { request: 1, message: Keys { keys, more: true }.into(), body: Bytes::new() };
+    assert_eq!(decode(&mut encoded(&frame)).unwrap(), Some(frame));
+}
+
+/// All members of the largest cluster in one message.
+#[test]
+fn the_most_members_fit() {
+    let rumour =
+        |node| Rumour { node: u64::MAX - node, incarnation: u64::MAX, state: MemberState::Suspect { by: node } };
+    let members = Members { incarnation: u64::MAX, rumours: (0..4096).map(rumour).collect() };
+    let frame = Frame { request: 1, message: members.into(), body: Bytes::new() };
     assert_eq!(decode(&mut encoded(&frame)).unwrap(), Some(frame));
 }

@@ -98,6 +98,32 @@ pub(crate) fn samples() -> Vec<Frame> {
         (HandedOver { life: 6 }.into(), b("clock")),
         (Handoff { epoch: 3, partitions: vec![1, 300] }.into(), b("")),
         (Scrub {}.into(), b("")),
+        (
+            Ping {
+                incarnation: 300,
+                rumours: vec![
+                    Rumour { node: 1, incarnation: 2, state: MemberState::Alive },
+                    Rumour { node: u64::MAX, incarnation: 1 << 40, state: MemberState::Suspect { by: 3 } },
+                ],
+            }
+            .into(),
+            b(""),
+        ),
+        (PingFor { incarnation: 4, target: 5, rumours: vec![] }.into(), b("")),
+        (
+            Ack {
+                incarnation: 4,
+                heard: true,
+                rumours: vec![Rumour { node: 6, incarnation: 7, state: MemberState::Down }],
+            }
+            .into(),
+            b(""),
+        ),
+        (
+            Members { incarnation: 8, rumours: vec![Rumour { node: 9, incarnation: 1, state: MemberState::Alive }] }
+                .into(),
+            b(""),
+        ),
     ];
     let numbered = frames.into_iter().zip(0x0102_0304_0506_0700..);
     numbered.map(|((message, body), request)| Frame { request, message, body }).collect()

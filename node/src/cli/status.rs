@@ -1,5 +1,7 @@
 //! `status` and `members`: all nodes as one table, each asked at its own address.
 
+use std::time::Duration;
+
 use dynode_client::{Client, Layout, Topic};
 use dynode_ring::{Member, Share};
 use owo_colors::OwoColorize;
@@ -29,19 +31,52 @@ pub(super) async fn status(target: &TargetArgs) -> Done {
     }
 }
 
+/// The members, and what the node asked takes each of them for.
 pub(super) async fn members(target: &TargetArgs) -> Done {
-    let layout = target.connect().await?.layout();
+    let client = target.connect().await?;
+    let layout = client.layout();
+    let report = client.inspect(Some(client.node().0), Topic::Status).await?;
+    let report: Value = serde_json::from_slice(&report).unwrap_or_default();
     let shares = shares(&layout);
     if target.json {
-        let members: Vec<Value> = shares.iter().map(|(member, share)| member_json(member, share)).collect();
-        return print_json(&json!({ "epoch": layout.epoch(), "members": members }));
+        let members: Vec<Value> = shares
+            .iter()
+            .map(|(member, share)| {
+                let mut json = member_json(member, share);
+                let seen = seen_by(&report, member);
+                for field in ["state", "since_seconds", "incarnation", "latency_us"] {
+                    json[field] = seen[field].clone();
+                }
+                json
+            })
+            .collect();
+        return print_json(&json!({ "epoch": layout.epoch(), "asked": client.node().1, "members": members }));
     }
-    let columns =
-        [("name", Left), ("address", Left), ("zone", Left), ("weight", Right), ("share", Right), ("id", Left)];
+    let columns = [
+        ("name", Left),
+        ("state", Left),
+        ("for", Right),
+        ("answers in", Right),
+        ("address", Left),
+        ("zone", Left),
+        ("weight", Right),
+        ("share", Right),
+        ("id", Left),
+    ];
     let mut table = Table::new(columns);
     for (member, share) in &shares {
+        let seen = seen_by(&report, member);
+        let since = seen["since_seconds"].as_u64().map(units::uptime).unwrap_or_default();
+        let latency = seen["latency_us"]["mean"].as_u64().map(|mean| units::time(Duration::from_micros(mean)));
         table.row([
             member.name.as_str().into(),
+            match seen["state"].as_str() {
+                Some("alive") => Cell::good("alive"),
+                Some("down") => Cell::bad("down"),
+                state => Cell::notable(state.unwrap_or("?")),
+            },
+            since.into(),
+            latency.unwrap_or_default().into(),
             member.addr.as_str().into(),
             member.zone.as_str().into(),
             member.weight.to_string().into(),
@@ -49,7 +84,18 @@ pub(super) async fn members(target: &TargetArgs) -> Done {
             Cell::faint(member.id.to_string()),
         ]);
     }
-    print(&table.render())
+    print(&format!("as {} sees them\n\n{}", client.node().1, table.render()))
+}
+
+/// What the node that made the report says of a member: of itself, that it is alive.
+fn seen_by(report: &Value, member: &Member) -> Value {
+    let id = member.id.to_string();
+    if report["node"] == id.as_str() {
+        let incarnation = &report["liveness"]["incarnation"];
+        return json!({ "state": "alive", "since_seconds": report["uptime_seconds"], "incarnation": incarnation });
+    }
+    let peers = report["peers"].as_array().into_iter().flatten();
+    peers.into_iter().find(|peer| peer["node"] == id.as_str()).cloned().unwrap_or_default()
 }
 
 /// Members by name, as people look for them, with what they hold.
@@ -198,12 +244,16 @@ fn figures(report: &Value) -> [Cell; 5] {
         (lacking, pulling) => Cell::notable(format!("lacks {lacking}, pulls {pulling}")),
     };
     let peers = report["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let up = peers.iter().filter(|peer| peer["up"] == true).count();
-    let peers_cell = format!("{up}/{}", peers.len());
+    let are = |state: &str| peers.iter().filter(|peer| peer["state"] == state).count();
+    let others = [(are("suspect"), "suspect"), (are("down"), "down")];
+    let mut peers_said = format!("{}/{}", are("alive"), peers.len());
+    for (count, state) in others.iter().filter(|(count, _)| *count > 0) {
+        peers_said.push_str(&format!(", {count} {state}"));
+    }
     [
         units::bytes(bytes).into(),
         sync,
-        if up == peers.len() { peers_cell.into() } else { Cell::notable(peers_cell) },
+        if are("alive") == peers.len() { peers_said.into() } else { Cell::notable(peers_said) },
         report["version"].as_str().unwrap_or("?").into(),
         units::uptime(report["uptime_seconds"].as_u64().unwrap_or(0)).into(),
     ]
@@ -264,6 +314,22 @@ mod tests {
         let mut names = ["n10", "n2", "a", "n1", "z1"];
         names.sort_by(|a, b| by_name(a, b));
         assert_eq!(names, ["a", "n1", "n2", "n10", "z1"]);
+    }
+
+    #[test]
+    fn a_member_is_what_the_report_says_and_the_reporter_is_alive() {
+        let member = |id| Member {
+            id: dynode_ring::NodeId(id),
+            name: format!("n{id}"),
+            addr: String::new(),
+            zone: String::new(),
+            weight: 1,
+        };
+        let peer = json!({ "node": member(2).id.to_string(), "state": "suspect", "up": true });
+        let report = json!({ "node": member(1).id.to_string(), "uptime_seconds": 5, "peers": [peer] });
+        assert_eq!(seen_by(&report, &member(1))["state"], "alive");
+        assert_eq!(seen_by(&report, &member(2))["state"], "suspect");
+        assert_eq!(seen_by(&report, &member(3))["state"], Value::Null);
     }
 
     #[test]

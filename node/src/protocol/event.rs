@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dynode_client::wire::Message;
 use dynode_ring::{NodeId, PartitionId};
 
-use super::BreakerState;
+use super::{BreakerState, Liveness};
 
 /// A moment on the node's own monotonic clock, in microseconds since an origin that only the shell knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -219,6 +219,15 @@ pub enum Observation {
         bytes: u64,
         /// How many were damaged.
         damaged: u64,
+    },
+    /// Another member is taken for something else than before.
+    Liveness {
+        /// Who.
+        peer: NodeId,
+        /// What it is taken to be now.
+        liveness: Liveness,
+        /// The incarnation that this is said of.
+        incarnation: u64,
     },
     /// A scan ended: the copy has all that the source had.
     ScanEnded {

@@ -141,15 +141,8 @@ impl<E: Engine> Node<E> {
 
     fn status(&mut self, now: Time) -> Result<Value, EngineError> {
         let layout = self.config.layout.clone();
-        let peers: Vec<Value> = layout
-            .members()
-            .iter()
-            .filter(|m| m.id != self.config.node)
-            .map(|m| {
-                json!({ "name": m.name, "node": m.id.to_string(), "addr": m.addr, "up": self.is_up(m.id),
-                "breaker": self.breakers.state(m.id) })
-            })
-            .collect();
+        let others = layout.members().iter().filter(|m| m.id != self.config.node);
+        let peers: Vec<Value> = others.map(|m| self.peer(now, m)).collect();
         let owned = layout.owned_by(self.config.node).count();
         let recovering = self.count_recovering()?;
         let mut indexed = 0;
@@ -174,6 +167,11 @@ impl<E: Engine> Node<E> {
             "partitions": layout.partitions(),
             "replicas": layout.replicas(),
             "peers": peers,
+            "liveness": {
+                "incarnation": self.swim.incarnation(),
+                "slowness": self.swim.slowness(),
+                "counters": self.swim.counters(),
+            },
             "operations": self.operations.len(),
             "sync": {
                 "lacking": self.sync.lacking(),
@@ -195,6 +193,27 @@ impl<E: Engine> Node<E> {
             "scrub": self.scrub_report(now),
             "counters": self.counters,
         }))
+    }
+
+    /// What this node knows of another: whether its own connection stands, what it takes the member for, and how long it
+    /// takes to answer.
+    fn peer(&self, now: Time, member: &dynode_ring::Member) -> Value {
+        let mut peer = json!({
+            "name": member.name,
+            "node": member.id.to_string(),
+            "addr": member.addr,
+            "up": self.up.contains(&member.id),
+            "state": self.liveness(member.id),
+        });
+        if let Some(view) = self.swim.view(member.id) {
+            peer["since_seconds"] = json!((now - view.since).0 / 1_000_000);
+            peer["incarnation"] = json!(view.incarnation);
+        }
+        if let Some(latency) = self.latencies().of(member.id) {
+            peer["latency_us"] =
+                json!({ "mean": latency.mean.0, "deviation": latency.deviation.0, "p95": latency.p95.0 });
+        }
+        peer
     }
 
     /// Each copy's clock, content and number of keys, counted by reading it.

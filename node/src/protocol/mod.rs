@@ -25,6 +25,7 @@
 //! | `quarantine` | a damaged copy: contained, and rebuilt from the others |
 //! | `scrub` | reading everything now and then |
 //! | `housekeep` | index collection, stripping, idle scans |
+//! | `swim/`, `latency` | who is there, and how long peers take to answer |
 //! | `inspect` | reports about the node itself |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -35,6 +36,7 @@ mod get;
 mod handoff;
 mod housekeep;
 mod inspect;
+mod latency;
 mod lives;
 mod put;
 mod quarantine;
@@ -44,6 +46,7 @@ mod repair;
 mod replica;
 mod scrub;
 mod source;
+pub mod swim;
 mod sync;
 mod whom;
 
@@ -61,8 +64,10 @@ pub use breaker::BreakerState;
 pub use event::{Effect, Effects, Event, Micros, Observation, Origin, ReplyTo, Time};
 pub(crate) use inspect::layout_message;
 pub use inspect::{Counters, Load};
+pub use latency::{Latencies, Latency};
 pub use quorum::{Outcome, Tally};
 pub use scrub::ScrubRate;
+pub use swim::Liveness;
 
 use crate::limits;
 
@@ -96,6 +101,8 @@ pub struct Config {
     pub index_entries_max: u64,
     /// The writes held for owners that are away, in bytes ([`limits::HINT_BYTES_MAX`]).
     pub hint_bytes_max: u64,
+    /// Higher than in this node's former runs: the wall clock's milliseconds at its start.
+    pub incarnation: u64,
 }
 
 /// One node: its copies, the operations under way, and what it knows of its peers.
@@ -132,6 +139,7 @@ pub struct Node<E: Engine> {
     differences: quarantine::Differences,
     /// Why this node takes no new values, when it does not.
     writes_refused: Option<String>,
+    swim: swim::Swim,
     counters: Counters,
     draining: bool,
 }
@@ -191,6 +199,9 @@ impl<E: Engine> Node<E> {
                 hints.found(partition, bytes, now);
             }
         }
+        // Random numbers of its own, so that drawing more of them changes nothing else.
+        let members = config.layout.members().iter().map(|m| m.id);
+        let swim = swim::Swim::new(config.node, members, config.incarnation, seed ^ 0x5357_494d, now);
         Ok(Node {
             config,
             store,
@@ -215,6 +226,7 @@ impl<E: Engine> Node<E> {
             scrub: scrub::ScrubState::new(now),
             differences: quarantine::Differences::default(),
             writes_refused: None,
+            swim,
             counters: Counters::default(),
             draining: false,
         })
@@ -258,11 +270,19 @@ impl<E: Engine> Node<E> {
                 }
                 self.request(now, from, reply_to, message, body, out)
             }
+            Event::Unsent { to, request } if swim::Swim::is_own(request) => {
+                self.swim.unsent(now, to, request, out);
+                Ok(())
+            }
             Event::Response { from, request, message, body } => {
                 let refusal = matches!(&message, Message::Failure(f) if f.code == ErrorCode::Unavailable);
                 if self.breakers.answered(from, refusal) {
                     out.observe(Observation::Breaker { peer: from, state: BreakerState::Closed });
                     self.greet(now, from, out)?;
+                }
+                if swim::Swim::is_own(request) {
+                    self.swim.response(now, from, request, &message, out);
+                    return Ok(());
                 }
                 self.heard(now, request, Heard::Answer(from, message, body), out)
             }
@@ -270,12 +290,14 @@ impl<E: Engine> Node<E> {
             Event::Up(node) => {
                 self.up.insert(node);
                 self.breakers.connected(node, now);
+                self.swim.up(now, node, out);
                 self.greet(now, node, out)
             }
             Event::Down(node) => {
                 self.up.remove(&node);
                 self.breakers.disconnected(node);
                 self.forget_words_of(node);
+                self.swim.lost(now, node, out);
                 self.lost(now, node, out)
             }
             Event::Tick => self.tick(now, out),
@@ -294,8 +316,8 @@ impl<E: Engine> Node<E> {
 
     /// When the next [`Event::Tick`] is due.
     pub fn next_wake(&self) -> Time {
-        let housekeeping = self.housekeeping.next();
-        self.alarms.first().map_or(housekeeping, |(at, _)| housekeeping.min(*at))
+        let rounds = self.housekeeping.next().min(self.swim.next_wake());
+        self.alarms.first().map_or(rounds, |(at, _)| rounds.min(*at))
     }
 
     /// Takes no more requests from clients; what is under way goes on.
@@ -338,6 +360,16 @@ impl<E: Engine> Node<E> {
     /// Its own id.
     pub fn id(&self) -> NodeId {
         self.config.node
+    }
+
+    /// What a member is taken to be: this node itself is alive, a stranger is down.
+    pub fn liveness(&self, node: NodeId) -> Liveness {
+        self.swim.liveness(node)
+    }
+
+    /// How long peers take to answer.
+    pub fn latencies(&self) -> &Latencies {
+        self.swim.latencies()
     }
 
     /// The layout that it goes by.
@@ -391,6 +423,10 @@ impl<E: Engine> Node<E> {
             (Message::AskLife(m), Origin::Peer(peer)) => self.ask_life(now, peer, reply_to, &m, out),
             (Message::Refuse(m), Origin::Peer(peer)) => self.refuse_lives(peer, reply_to, &m, out),
             (Message::Handoff(m), Origin::Peer(peer)) => self.take_back(now, peer, &m, out),
+            (m @ (Message::Ping(_) | Message::PingFor(_) | Message::Members(_)), Origin::Peer(peer)) => {
+                self.swim.request(now, peer, reply_to, &m, out);
+                Ok(())
+            }
             (message, _) => {
                 let detail = format!("{} is not a request that this node takes from you", message.name());
                 out.reply(reply_to, failure(ErrorCode::BadRequest, detail));
@@ -461,6 +497,7 @@ impl<E: Engine> Node<E> {
         while let Some((_, id)) = self.alarms.first().copied().filter(|(at, _)| *at <= now) {
             self.heard(now, id, Heard::Alarm, out)?;
         }
+        self.swim.tick(now, out);
         self.housekeep(now, out)
     }
 
@@ -471,7 +508,8 @@ impl<E: Engine> Node<E> {
 
     /// Would this node ask that one now?
     pub fn is_up(&self, node: NodeId) -> bool {
-        node == self.config.node || (self.up.contains(&node) && self.breakers.is_closed(node))
+        node == self.config.node
+            || (self.up.contains(&node) && self.breakers.is_closed(node) && self.liveness(node) != Liveness::Down)
     }
 
     fn owns(&self, partition: PartitionId) -> bool {

@@ -29,7 +29,9 @@ use tracing::{debug, error, info, warn};
 use self::connection::{Connection, Over, Role};
 use self::peers::{Called, Link, Peer};
 use self::space::Room;
-use crate::protocol::{BreakerState, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time, failure};
+use crate::protocol::{
+    BreakerState, Effect, Effects, Event, Liveness, Node, Observation, Origin, ReplyTo, Time, failure,
+};
 
 /// What the shell needs beside the node.
 pub struct Setup {
@@ -453,6 +455,11 @@ fn observe(what: &Observation) {
         Observation::Rebuilt { partition } => info!(%partition, "the copy is whole again"),
         Observation::Scrubbed { copies, bytes, damaged: 0 } => info!(copies, bytes, "scrubbed: all is sound"),
         Observation::Scrubbed { copies, bytes, damaged } => warn!(copies, bytes, damaged, "scrubbed"),
+        Observation::Liveness { peer, liveness, incarnation } => match liveness {
+            Liveness::Alive => info!(%peer, incarnation, "a member is alive"),
+            Liveness::Suspect => info!(%peer, incarnation, "a member is suspect: it did not answer"),
+            Liveness::Down => warn!(%peer, incarnation, "a member is down: it did not contradict in time"),
+        },
         Observation::ScanBegan { partition, source } => info!(%partition, %source, "scan began"),
         Observation::ScanEnded { partition, source } => info!(%partition, %source, "scan ended"),
     }

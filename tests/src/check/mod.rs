@@ -93,6 +93,7 @@ impl World {
             }
             Observation::SetAside { .. }
             | Observation::Breaker { .. }
+            | Observation::Liveness { .. }
             | Observation::Rebuilt { .. }
             | Observation::Scrubbed { .. }
             | Observation::HandedOff { .. }

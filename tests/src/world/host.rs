@@ -176,6 +176,7 @@ impl World {
             seal: self.seal.clone(),
             index_entries_max: self.plan.index_entries_max,
             hint_bytes_max: self.plan.hint_bytes_max,
+            incarnation: first_life >> 20,
         };
         let node = Node::new(config, store, self.host_rng.next_u64(), Time(0)).map_err(Violation::storage)?;
         host.turn_at = u64::MAX;

@@ -8,7 +8,7 @@
 use bytes::{Bytes, BytesMut};
 use dynode::protocol::{Event, Origin, ReplyTo};
 use dynode_client::wire::{self, Message};
-use rand::RngExt;
+use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::journal::OpId;
@@ -53,6 +53,8 @@ pub(crate) struct Connection {
 /// What lies between the nodes.
 pub(crate) struct Network {
     pub(crate) rng: Pcg64,
+    /// What happens to messages of liveness is drawn from numbers of their own, so that they move nothing else.
+    liveness_rng: Pcg64,
     nodes: usize,
     /// Nothing gets from the one to the other.
     cut: Vec<bool>,
@@ -67,6 +69,7 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(nodes: usize, latency: (u64, u64), rng: Pcg64) -> Network {
         Network {
+            liveness_rng: Pcg64::seed_from_u64(rng.clone().next_u64()),
             rng,
             nodes,
             cut: vec![false; nodes * nodes],
@@ -125,7 +128,20 @@ impl World {
         self.post(at, letter);
     }
 
-    fn post(&mut self, at: u64, mut letter: Letter) {
+    fn post(&mut self, at: u64, letter: Letter) {
+        use Message::{Ack, Members, Ping, PingFor};
+        let is_liveness = matches!(letter.message, Ping(_) | PingFor(_) | Ack(_) | Members(_));
+        if !is_liveness {
+            return self.put_on_its_way(at, letter);
+        }
+        let Network { rng, liveness_rng, .. } = &mut self.network;
+        std::mem::swap(rng, liveness_rng);
+        self.put_on_its_way(at, letter);
+        let Network { rng, liveness_rng, .. } = &mut self.network;
+        std::mem::swap(rng, liveness_rng);
+    }
+
+    fn put_on_its_way(&mut self, at: u64, mut letter: Letter) {
         if self.plan.wire {
             (letter.message, letter.body) = through_bytes(letter.request, &letter.message, &letter.body);
         }

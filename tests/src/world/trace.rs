@@ -15,12 +15,15 @@ use super::journal::writer_of;
 /// How the messages of a round end in which nobody lacked anything, or in which that is not known yet.
 const NOTHING_NEW: &str = "(nothing new)";
 
+/// How lines of liveness end.
+const LIVENESS: &str = "(liveness)";
+
 /// The history of a run.
 #[derive(Debug, Default)]
 pub struct Trace {
     is_on: bool,
     echo: bool,
-    /// For scripts: no times, and nothing of rounds in which nobody lacked anything.
+    /// For scripts: no times, nothing of rounds in which nobody lacked anything, and nothing of liveness.
     brief: bool,
     text: String,
     hash: u64,
@@ -35,7 +38,7 @@ impl Trace {
         Trace { is_on: keep || echo, echo, nodes, ..Trace::default() }
     }
 
-    /// From now on no times, and nothing of rounds in which nobody lacked anything.
+    /// From now on no times, nothing of rounds in which nobody lacked anything, and nothing of liveness.
     pub fn be_brief(&mut self) {
         self.brief = true;
     }
@@ -75,7 +78,7 @@ impl Trace {
         }
         let what = say(self);
         if self.brief {
-            if !what.ends_with(NOTHING_NEW) {
+            if !what.ends_with(NOTHING_NEW) && !what.ends_with(LIVENESS) {
                 self.text.push_str(&what);
                 self.text.push('\n');
             }
@@ -168,6 +171,9 @@ impl Trace {
             Observation::ScanEnded { partition, source } => {
                 format!("ends its scan of p{partition} from {}", self.node(*source))
             }
+            Observation::Liveness { peer, liveness, incarnation } => {
+                format!("takes {} of incarnation {incarnation} for {liveness:?} {LIVENESS}", self.node(*peer))
+            }
             other => format!("{other:?}"),
         }
     }
@@ -238,6 +244,9 @@ impl Trace {
             }
             Message::Failure(m) => format!("{name} {}: {}", m.code.as_str(), m.detail),
             Message::Keys(m) => format!("{name} {}", m.keys.len()),
+            Message::PingFor(m) => format!("{name} {} {LIVENESS}", self.node(NodeId(m.target))),
+            Message::Ack(m) => format!("{name} heard: {} {LIVENESS}", m.heard),
+            Message::Ping(_) | Message::Members(_) => format!("{name} {LIVENESS}"),
             _ => name.to_string(),
         }
     }

@@ -26,6 +26,7 @@ fn node() -> Node<MemoryEngine> {
         seal: SealKey::derive(b"secret"),
         index_entries_max: 100,
         hint_bytes_max: 1 << 20,
+        incarnation: 1,
     };
     let store = Store::open(MemoryEngine::new(), NodeId(1), 1, Past::Whole).unwrap();
     let mut node = Node::new(config, store, 7, Time(0)).unwrap();
