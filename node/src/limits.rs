@@ -20,6 +20,18 @@ pub const TIMEOUT_MAX: Micros = Micros::secs(60);
 /// trip with a group commit, far below what a person notices.
 pub const HEDGE_AFTER: Micros = Micros::millis(30);
 
+/// With estimates of the peers that were asked, the delay is twice what all but one in twenty of their answers take, but
+/// no less than this: below it the other request would mostly meet the first one's answer.
+pub const HEDGE_AFTER_MIN: Micros = Micros::millis(3);
+/// And no more than this: what a person notices.
+pub const HEDGE_AFTER_MAX: Micros = Micros::millis(100);
+
+/// A read earns this part of a hedged request, in tenths: when everything is slow, more requests do not help ("The tail
+/// at scale", Dean and Barroso, 2013).
+pub const HEDGES_PER_TEN_READS: u32 = 1;
+/// Most hedged requests that can be saved up, in tenths: a burst when a peer has just stopped.
+pub const HEDGE_CREDIT_MAX: u32 = 10 * 256;
+
 /// A peer that was late with an answer to a read is asked last for so long: while it hangs one read a second waits for
 /// it, and not every one.
 pub const SLOW_FOR: Micros = Micros::secs(1);
@@ -36,9 +48,8 @@ pub const HINT_BYTES_MAX: u64 = 4 << 30;
 /// Above the longest sync of a busy disk, below what a client waits.
 pub const SILENCE_MAX: Micros = Micros::millis(1000);
 
-/// It takes so many requests without an answer, or so many in a row that say "unavailable": one may get lost, or meet a
-/// node that is just stopping.
-pub const REFUSALS_MAX: u32 = 3;
+/// It takes so many requests without an answer: one may get lost.
+pub const UNANSWERED_MIN: u32 = 3;
 
 /// How long a breaker stays open before its first probe; doubles, with jitter, up to the second.
 pub const BREAKER_FIRST: Micros = Micros::millis(500);

@@ -74,10 +74,10 @@ fn each_field_is_checked() {
     );
     // A header with something behind it, and one that is too short.
     assert!(matches!(decode(&mut raw(1, 23, 0, 1, &[0])), Err(WireError::Header { .. })));
-    assert!(matches!(decode(&mut raw(1, 67, 0, 0, &[1])), Err(WireError::Header { .. })));
-    assert!(matches!(decode(&mut raw(1, 67, 0, 1, &[1])), Ok(Some(_))));
+    assert!(matches!(decode(&mut raw(1, 65, 0, 0, &[1])), Err(WireError::Header { .. })));
+    assert!(matches!(decode(&mut raw(1, 65, 0, 1, &[1])), Ok(Some(_))));
     // A truth value of 2.
-    assert!(matches!(decode(&mut raw(1, 67, 0, 1, &[2])), Err(WireError::Header { .. })));
+    assert!(matches!(decode(&mut raw(1, 65, 0, 1, &[2])), Err(WireError::Header { .. })));
 }
 
 #[test]

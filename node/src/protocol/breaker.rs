@@ -1,8 +1,7 @@
 //! A circuit breaker for each peer (Nygard, *Release It!*): a peer that takes requests and answers nothing is asked
 //! nothing more, except one probe now and then.
 //!
-//! *Closed*: all is well. *Open*: several requests were sent, and for [`limits::SILENCE_MAX`] not one was answered, or as
-//! many in a row were refused as "unavailable": nobody waits for this peer, stand-ins take its writes. *Half-open*: a probe is
+//! *Closed*: all is well. *Open*: several requests were sent, and for [`limits::SILENCE_MAX`] not one was answered: nobody waits for this peer, stand-ins take its writes. *Half-open*: a probe is
 //! under way; its answer closes the breaker, silence opens it again for twice as long, with jitter. Only answers prove
 //! that the way there and back is open; a request *from* an open peer is a sign of life that brings the next probe forward.
 
@@ -38,8 +37,6 @@ struct Breaker {
     last_asked: Time,
     /// When they became enough to judge by: the last of these is to have some time, too.
     enough_at: Time,
-    /// Answers in a row that said "unavailable".
-    refusals: u32,
     /// When the next probe may go out (open), or counts as lost (half-open).
     next: Time,
     /// How long it stays open the next time.
@@ -68,16 +65,7 @@ impl Breakers {
         let state = BreakerState::Closed;
         self.peers.insert(
             peer,
-            Breaker {
-                state,
-                unanswered_since: None,
-                unanswered: 0,
-                last_asked: now,
-                enough_at: now,
-                refusals: 0,
-                next: now,
-                wait,
-            },
+            Breaker { state, unanswered_since: None, unanswered: 0, last_asked: now, enough_at: now, next: now, wait },
         );
     }
 
@@ -105,21 +93,16 @@ impl Breakers {
             breaker.last_asked = now;
             breaker.unanswered_since.get_or_insert(now);
             breaker.unanswered = breaker.unanswered.saturating_add(1);
-            if breaker.unanswered == limits::REFUSALS_MAX {
+            if breaker.unanswered == limits::UNANSWERED_MIN {
                 breaker.enough_at = now;
             }
         }
     }
 
-    /// A peer answered, or refused as "unavailable". True if its breaker is closed now, and was not before.
-    pub(super) fn answered(&mut self, peer: NodeId, is_unavailable: bool) -> bool {
+    /// A peer answered, whatever it said. True if its breaker is closed now, and was not before.
+    pub(super) fn answered(&mut self, peer: NodeId) -> bool {
         let Some(breaker) = self.peers.get_mut(&peer) else { return false };
         (breaker.unanswered_since, breaker.unanswered) = (None, 0);
-        if is_unavailable {
-            breaker.refusals = breaker.refusals.saturating_add(1);
-            return false;
-        }
-        breaker.refusals = 0;
         let was_closed = std::mem::replace(&mut breaker.state, BreakerState::Closed) == BreakerState::Closed;
         breaker.wait = limits::BREAKER_FIRST;
         !was_closed
@@ -141,11 +124,11 @@ impl Breakers {
                 breaker.unanswered_since = breaker.unanswered_since.map(|_| now);
                 continue;
             }
-            let is_silent = breaker.unanswered >= limits::REFUSALS_MAX
+            let is_silent = breaker.unanswered >= limits::UNANSWERED_MIN
                 && now - breaker.enough_at >= Micros(limits::SILENCE_MAX.0 / 2)
                 && breaker.unanswered_since.is_some_and(|since| now - since >= limits::SILENCE_MAX);
             match breaker.state {
-                BreakerState::Closed if is_silent || breaker.refusals >= limits::REFUSALS_MAX => {
+                BreakerState::Closed if is_silent => {
                     breaker.open(now, rng);
                     due.opened.push(*peer);
                 }
@@ -165,7 +148,7 @@ impl Breakers {
 impl Breaker {
     fn open(&mut self, now: Time, rng: &mut Pcg64) {
         self.state = BreakerState::Open;
-        (self.unanswered_since, self.unanswered, self.refusals) = (None, 0, 0);
+        (self.unanswered_since, self.unanswered) = (None, 0);
         self.next = now + Micros(rng.random_range(self.wait.0 / 2..=self.wait.0));
         self.wait = Micros((self.wait.0 * 2).min(limits::BREAKER_MOST.0));
     }
@@ -190,7 +173,7 @@ mod tests {
     fn opened() -> Breakers {
         let mut breakers = Breakers::default();
         breakers.connected(PEER, at(0));
-        (1..limits::REFUSALS_MAX).for_each(|_| breakers.asked(PEER, at(0)));
+        (1..limits::UNANSWERED_MIN).for_each(|_| breakers.asked(PEER, at(0)));
         assert_eq!(look(&mut breakers, limits::SILENCE_MAX.0 / 1000), Due::default(), "too little was asked");
         breakers.asked(PEER, at(10));
         assert_eq!(look(&mut breakers, 400), Due::default(), "the last had no time to be answered");
@@ -202,9 +185,9 @@ mod tests {
     fn silence_opens_it_and_an_answer_closes_it() {
         let mut breakers = opened();
         assert_eq!(breakers.state(PEER), BreakerState::Open);
-        assert!(breakers.answered(PEER, false), "it was open");
+        assert!(breakers.answered(PEER), "it was open");
         assert!(breakers.is_closed(PEER));
-        assert!(!breakers.answered(PEER, false), "it was closed");
+        assert!(!breakers.answered(PEER), "it was closed");
     }
 
     #[test]
@@ -213,7 +196,7 @@ mod tests {
         breakers.connected(PEER, at(0));
         assert_eq!(look(&mut breakers, 60_000), Due::default());
         breakers.asked(PEER, at(60_000));
-        breakers.answered(PEER, false);
+        breakers.answered(PEER);
         assert_eq!(look(&mut breakers, 120_000), Due::default());
     }
 
@@ -244,22 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn refusals_in_a_row_open_it() {
-        let mut breakers = Breakers::default();
-        breakers.connected(PEER, at(0));
-        for _ in 1..limits::REFUSALS_MAX {
-            breakers.answered(PEER, true);
-        }
-        assert_eq!(look(&mut breakers, 1), Due::default());
-        breakers.answered(PEER, true);
-        assert_eq!(look(&mut breakers, 1).opened, [PEER]);
-    }
-
-    #[test]
     fn a_node_that_stood_still_blames_nobody() {
         let mut breakers = Breakers::default();
         breakers.connected(PEER, at(0));
-        (0..limits::REFUSALS_MAX).for_each(|_| breakers.asked(PEER, at(0)));
+        (0..limits::UNANSWERED_MIN).for_each(|_| breakers.asked(PEER, at(0)));
         assert_eq!(breakers.look(at(5000), true, &mut Pcg64::seed_from_u64(1)), Due::default());
         assert_eq!(look(&mut breakers, 5010), Due::default());
     }

@@ -15,6 +15,7 @@ use dynode_storage::codec::{decode_clock, decode_object, encode_dots};
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 
 use super::forward::Terms;
+use super::hedge;
 use super::put::check_place;
 use super::whom::Whom;
 use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
@@ -27,6 +28,7 @@ pub(super) struct Get {
     key: ObjectKey,
     tally: Tally,
     strict: bool,
+    began: Time,
     deadline: Time,
     /// What this node's own copy has.
     own: Object,
@@ -38,8 +40,9 @@ pub(super) struct Get {
     seen: Clock,
     /// Those that were not asked yet, the next one last.
     spare: Vec<NodeId>,
-    /// Those that were asked.
+    /// Those that were asked, and how many of them at the beginning.
     asked: Vec<NodeId>,
+    asked_first: usize,
     /// An owner with a whole copy has answered.
     vouched: bool,
 }
@@ -133,7 +136,8 @@ impl<E: Engine> Node<E> {
         let key = ObjectKey::new(&request.bucket, &request.key);
         let own = self.store.read(partition, &key)?;
         let mut spare = owners;
-        // Whoever was late a moment ago is asked last.
+        // The nearest first; whoever was late a moment ago is asked last.
+        self.latencies().rank(&mut spare);
         spare.sort_by_key(|peer| self.slow.get(peer).is_some_and(|until| now < *until));
         if needs_stand_ins {
             spare.extend(stand_ins);
@@ -149,6 +153,7 @@ impl<E: Engine> Node<E> {
             key,
             tally,
             strict: request.strict,
+            began: now,
             deadline,
             own,
             answers: Vec::new(),
@@ -156,6 +161,7 @@ impl<E: Engine> Node<E> {
             seen: Clock::new(),
             spare,
             asked: [self.config.node].into(),
+            asked_first: 0,
             vouched: false,
         };
         let id = self.new_id();
@@ -168,7 +174,10 @@ impl<E: Engine> Node<E> {
             }
             _ => {
                 get.ask(id, self.config.layout.epoch(), (needed - get.tally.received()).max(1), out);
-                self.begin(id, Operation::Get(get), deadline.min(now + limits::HEDGE_AFTER));
+                get.asked_first = get.asked.len();
+                self.hedges.earn();
+                let hedge_at = now + hedge::delay(self.latencies(), &get.asked[1..]);
+                self.begin(id, Operation::Get(get), deadline.min(hedge_at));
                 Ok(())
             }
         }
@@ -185,6 +194,9 @@ impl<E: Engine> Node<E> {
         let epoch = self.config.layout.epoch();
         let outcome = match heard {
             Heard::Answer(from, Message::Fetched(m), body) if get.waits_for(from) => {
+                if get.asked[..get.asked_first].contains(&from) {
+                    self.swim.latencies_mut().sample(from, (now - get.began).0);
+                }
                 let answer = match m.same {
                     true => decode_clock(body).map(|seen| {
                         get.seen.merge(&seen);
@@ -211,8 +223,10 @@ impl<E: Engine> Node<E> {
                 for late in get.tally.waiting().iter().filter(|peer| !get.spare.contains(peer)) {
                     self.slow.insert(*late, now + limits::SLOW_FOR);
                 }
-                self.counters.hedged += u64::from(!get.spare.is_empty());
-                get.ask(id, epoch, usize::MAX, out);
+                if !get.spare.is_empty() && self.hedges.spend() {
+                    self.counters.hedged += 1;
+                    get.ask(id, epoch, usize::MAX, out);
+                }
                 return Ok(Then::Wait(Some(get.deadline)));
             }
             Heard::Alarm => Outcome::Lost,

@@ -60,10 +60,10 @@ impl Latencies {
     }
 
     /// Orders peers, the nearest first. Those within a factor of two stay in the order in which they come, so that small
-    /// changes change nothing, and load stays spread; those of which nothing is known come last.
+    /// changes change nothing, and load stays spread; those of which nothing is known come first, to become known.
     pub fn rank(&self, peers: &mut [NodeId]) {
         // Below a quarter of a millisecond all are near.
-        peers.sort_by_key(|peer| self.of(*peer).map_or(u32::MAX, |known| (known.mean.0 / 250 + 1).ilog2()));
+        peers.sort_by_key(|peer| self.of(*peer).map_or(0, |known| (known.mean.0 / 250 + 1).ilog2()));
     }
 
     /// Forgets all but these.
@@ -126,6 +126,6 @@ mod tests {
         }
         let mut peers = [9, 4, 3, 1, 2].map(NodeId);
         latencies.rank(&mut peers);
-        assert_eq!(peers, [3, 2, 1, 4, 9].map(NodeId));
+        assert_eq!(peers, [9, 3, 2, 1, 4].map(NodeId));
     }
 }

@@ -14,6 +14,7 @@
 //! | `put`, `get` | the coordinator of a write, of a read |
 //! | `whom` | owners and stand-ins: whom an operation asks |
 //! | `breaker` | peers that take requests and answer nothing |
+//! | `hedge` | when a late read asks somebody else too |
 //! | `forward` | a request that belongs to another node |
 //! | `replica` | a copy's part in writes and reads |
 //! | `sync` | owners compare clocks and pull what they lack |
@@ -34,6 +35,7 @@ mod event;
 mod forward;
 mod get;
 mod handoff;
+mod hedge;
 mod housekeep;
 mod inspect;
 mod latency;
@@ -119,6 +121,7 @@ pub struct Node<E: Engine> {
     stood_still: Micros,
     /// The peers that were late with an answer to a read: until then others are asked first.
     slow: BTreeMap<NodeId, Time>,
+    hedges: hedge::Budget,
     operations: BTreeMap<u64, UnderWay>,
     /// Operations of clients among them.
     client_operations: usize,
@@ -211,6 +214,7 @@ impl<E: Engine> Node<E> {
             last_event: now,
             stood_still: Micros(0),
             slow: BTreeMap::new(),
+            hedges: hedge::Budget::new(),
             operations: BTreeMap::new(),
             client_operations: 0,
             last_served: Time(0),
@@ -275,8 +279,7 @@ impl<E: Engine> Node<E> {
                 Ok(())
             }
             Event::Response { from, request, message, body } => {
-                let refusal = matches!(&message, Message::Failure(f) if f.code == ErrorCode::Unavailable);
-                if self.breakers.answered(from, refusal) {
+                if self.breakers.answered(from) {
                     out.observe(Observation::Breaker { peer: from, state: BreakerState::Closed });
                     self.greet(now, from, out)?;
                 }

@@ -503,7 +503,8 @@ impl World {
         let lives = self.new_lives();
         // Under group commit nothing has left that was not synced; else others may have seen what is gone now.
         let past = if self.sync_always { Past::Whole } else { Past::MayLack };
-        let survives = self.rng.below(self.nodes[at].turns.len() + 1);
+        // Often all of it goes, which is hardest for the protocol.
+        let survives = if self.rng.chance(700) { 0 } else { self.rng.below(self.nodes[at].turns.len() + 1) };
         let node = &mut self.nodes[at];
         let (batches, truth) = match survives.checked_sub(1) {
             Some(last) => node.turns.swap_remove(last),
