@@ -156,7 +156,7 @@ impl World {
         match event {
             Event::Request { message, .. } => (op, op.and_then(|_| write_place(message))),
             Event::Response { request, .. } | Event::Unsent { request, .. } => {
-                match self.hosts[at].passed_on.remove(request) {
+                match self.hosts[at].passed_on.get(request).cloned() {
                     Some((op, place, causality)) => (Some(op), Some((place, causality))),
                     None => (op, None),
                 }
