@@ -3,7 +3,7 @@
 //! When the disk fails, the node is *fenced*: nothing of the last turn was said, all connections are closed, and until the
 //! disk can be opened again the node says no more than what is wrong with it ([`fenced`]). After a failed write or sync
 //! nothing is known of the batch, so the database is opened anew, as after a crash. When the database is damaged, what
-//! can be relied on is salvaged from it meanwhile ([`disk`]).
+//! can be relied on is salvaged from it meanwhile (`start/disk.rs`).
 
 mod disk;
 

@@ -145,7 +145,7 @@ impl<E: Engine> Node<E> {
     /// No owner could be asked after all: coordinates the request here.
     fn stand_in(&mut self, now: Time, op: &Forward, out: &mut Effects) -> Result<(), EngineError> {
         match op.message.clone() {
-            Message::Get(m) => self.get_here(now, op.reply_to, op.partition, m, out),
+            Message::Get(m) => self.get_here(now, op.reply_to, op.partition, &m, out),
             Message::Put(m) => self.put_here(now, op.reply_to, op.partition, Write::Put(m, op.body.clone()), out),
             Message::Delete(m) => self.put_here(now, op.reply_to, op.partition, Write::Delete(m), out),
             _ => Ok(()), // nothing else is forwarded

@@ -112,7 +112,7 @@ impl<E: Engine> Node<E> {
             let terms = Terms { wanted: request.r, strict: request.strict, timeout_ms: request.timeout_ms };
             return self.forward(now, from, reply_to, partition, terms, request.into(), Bytes::new(), out);
         }
-        self.get_here(now, reply_to, partition, request, out)
+        self.get_here(now, reply_to, partition, &request, out)
     }
 
     /// Coordinates a read, as an owner or as a stand-in.
@@ -121,7 +121,7 @@ impl<E: Engine> Node<E> {
         now: Time,
         reply_to: ReplyTo,
         partition: PartitionId,
-        request: GetRequest,
+        request: &GetRequest,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let Whom { needed, owners, stand_ins, needs_stand_ins } = match self.whom(partition, request.r, request.strict)

@@ -252,15 +252,12 @@ fn the_only_copy_is_never_discarded() {
         let bucket = client.bucket("b").map_err(text)?;
         let status = loop {
             for (key, value) in written.iter().take(50) {
-                match bucket.get(key).timeout(Duration::from_millis(500)).await {
-                    Ok(read) => {
-                        let siblings = read.into_siblings();
-                        if !siblings.is_empty() && siblings.iter().all(|v| v == value) {
-                            continue;
-                        }
-                        return Err(format!("{key} is said to be what it is not"));
+                if let Ok(read) = bucket.get(key).timeout(Duration::from_millis(500)).await {
+                    let siblings = read.into_siblings();
+                    if !siblings.is_empty() && siblings.iter().all(|v| v == value) {
+                        continue;
                     }
-                    Err(_) => {}
+                    return Err(format!("{key} is said to be what it is not"));
                 }
             }
             let status = client.inspect(None, Topic::Status).await;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use dynode::config::File;
 use serde_json::Value;
 
-use super::cluster::{Cluster, wait_until_equal};
 use super::{EQUAL_WITHIN, Load, all_there, folder, run, text};
+use tests::processes::{Cluster, wait_until_equal};
 
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
 
