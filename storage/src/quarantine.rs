@@ -47,8 +47,8 @@ impl<E: Engine> Store<E> {
     pub fn rebuild(&mut self, partition: PartitionId) -> Result<Option<String>, EngineError> {
         let name = format!("damaged-{partition}-{}", self.take_life());
         let aside = self.engine.set_aside(&name)?;
+        self.set(partition, Some(Quarantine::Rebuilding)); // with the discard, in one batch
         self.discard(partition)?;
-        self.set(partition, Some(Quarantine::Rebuilding));
         Ok(aside)
     }
 

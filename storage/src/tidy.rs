@@ -142,6 +142,7 @@ impl<E: Engine> Store<E> {
             self.turn.push(Step::DeleteRange(space, from.clone().into(), to.clone().into()));
         }
         self.turn.push(Step::Delete(Space::Clocks, clock_at(partition)));
-        Ok(())
+        // Written now: what follows in this turn may make a new copy, and must not read what was the old one's.
+        self.commit(false)
     }
 }

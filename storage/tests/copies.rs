@@ -117,6 +117,18 @@ fn a_discarded_copy_is_gone_with_all_it_had_and_its_neighbours_stay() {
 }
 
 #[test]
+fn a_new_copy_in_the_turn_of_a_discard_reads_nothing_of_the_old_one() {
+    let mut a = store(1);
+    put(&mut a, &key(0), b"of the former life", Clock::new());
+    a.commit(true).unwrap();
+    a.discard(P).unwrap();
+    let dot = put(&mut a, &key(0), b"of the new life", Clock::new());
+    let object = a.read(P, &key(0)).unwrap();
+    assert_eq!(object.dots().collect::<Vec<_>>(), [dot]);
+    assert_eq!(a.recount(P).unwrap().0, a.copy(P).unwrap().content());
+}
+
+#[test]
 fn looking_at_a_copy_that_is_not_there_makes_none() {
     let mut a = store(1);
     assert_eq!(a.read(P, &key(0)).unwrap(), Object::default());
