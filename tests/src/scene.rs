@@ -3,10 +3,13 @@
 //! Scenarios are written against it. Each is played twice: as dynode is, and with the mechanism that it is about switched
 //! off ([`Off`]), when it must fail.
 
+use bytes::Bytes;
 use dynode::protocol::{Counters, Durability};
 use dynode_client::wire::{Acks, Causality, ErrorCode, Quorum};
 use dynode_ring::PartitionId;
+use dynode_storage::memory::MemoryEngine;
 use dynode_storage::rules::{Rule, break_rule};
+use dynode_storage::{EngineError, Space};
 
 use crate::world::clients::Terms;
 use crate::world::host::End;
@@ -207,14 +210,14 @@ impl Scene {
     pub fn holds(&mut self, at: usize, key: usize) -> Result<bool, Violation> {
         let partition = self.partition(key);
         let Some(node) = &mut self.world.hosts[at].node else { return Ok(false) };
-        Ok(node.store().find(partition).map_err(Violation::storage)?.is_some())
+        Ok(Violation::unless_found(node.store().find(partition))?.is_some())
     }
 
     /// The index entries that a node keeps of the key's partition.
     pub fn indexed(&mut self, at: usize, key: usize) -> Result<u64, Violation> {
         let partition = self.partition(key);
         let Some(node) = &mut self.world.hosts[at].node else { return Ok(0) };
-        Ok(node.store().find(partition).map_err(Violation::storage)?.map_or(0, |copy| copy.indexed()))
+        Ok(Violation::unless_found(node.store().find(partition))?.map_or(0, |copy| copy.indexed()))
     }
 
     /// What a node has counted since its process started.
@@ -301,6 +304,26 @@ impl Scene {
     /// Lets a spell of bad weather begin.
     pub fn begin_spell(&mut self, spell: Spell, at: usize, other: usize, seconds: u64) {
         self.world.begin_spell(spell, at, other, seconds * SECOND);
+    }
+
+    /// Damages a record on a machine's disk.
+    pub fn rot(&mut self, at: usize, space: Space, key: Bytes) {
+        self.world.rot(at, space, key);
+    }
+
+    /// Has a node read all that it holds.
+    pub fn scrub(&mut self, at: usize) {
+        self.world.scrub(at);
+    }
+
+    /// Looks at what is on the disk of a node that runs.
+    pub fn on_disk(
+        &mut self,
+        at: usize,
+        look: impl FnOnce(&MemoryEngine) -> Result<(), EngineError>,
+    ) -> Result<(), Violation> {
+        let Some(node) = &mut self.world.hosts[at].node else { return Ok(()) };
+        look(&node.store().engine().image()).map_err(Violation::storage)
     }
 
     /// Waits until all copies are equal and nothing is left behind, and has every checker look.

@@ -184,7 +184,7 @@ impl World {
                 self.trace.line(self.now, |_| format!("n{at} is down"));
                 continue;
             };
-            let Some(copy) = node.store().find(partition).map_err(Violation::storage)? else {
+            let Some(copy) = Violation::unless_found(node.store().find(partition))? else {
                 self.trace.line(self.now, |_| format!("n{at} has no copy"));
                 continue;
             };

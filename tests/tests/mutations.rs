@@ -2,7 +2,7 @@
 //!
 //! | rule | found by |
 //! | --- | --- |
-//! | `round`, `fill`, `strip`, `delta`, `claim`, `absence`, `dots`, `reuse`, `volatile`, `close`, `drop`, `hand_over` | random seeds |
+//! | `round`, `fill`, `strip`, `delta`, `claim`, `absence`, `dots`, `reuse`, `volatile`, `close`, `hand_over` | random seeds |
 //! | `absence`, `dots`, `volatile` | also `scripts/away_during_delete.txt`, `delete_by_repair.txt`, `told_unsynced.txt` |
 //! | effects before the commit ("send, then persist") | random seeds |
 //! | going on after the disk has refused a batch | random seeds |
@@ -76,11 +76,6 @@ fn volatile_is_found() {
 #[test]
 fn close_is_found() {
     is_found(Break::Rule(Rule::Close));
-}
-
-#[test]
-fn drop_is_found() {
-    is_found(Break::Rule(Rule::Drop));
 }
 
 #[test]

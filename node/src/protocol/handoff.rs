@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use dynode_client::wire::Handoff;
 use dynode_ring::{NodeId, PartitionId};
-use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Clock, Engine, EngineError};
 
 use super::{Effects, Node, Observation, Time};
@@ -115,15 +114,13 @@ impl<E: Engine> Node<E> {
 
     /// Lets go of the copy if every owner contains it.
     pub(super) fn let_go(&mut self, partition: PartitionId, out: &mut Effects) -> Result<(), EngineError> {
-        let owners = self.config.layout.owners(partition);
-        let told = owners.iter().filter_map(|owner| self.sync.heard.get(&(partition, *owner)));
-        let told: Vec<&Clock> = told.collect();
-        if told.len() < owners.len() && !broken(Rule::Drop) {
-            return Ok(());
+        let owners = self.config.layout.owners(partition).to_vec();
+        for owner in &owners {
+            if !self.has_handed_to(partition, *owner)? {
+                return Ok(());
+            }
         }
-        if self.store.find(partition)?.is_some() && !self.store.let_go(partition, &told)? {
-            return Ok(());
-        }
+        self.store.discard(partition)?;
         self.hints.remove(partition);
         self.sync.forget(partition);
         self.counters.handed_off += 1;

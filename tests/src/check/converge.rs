@@ -19,7 +19,7 @@ impl World {
                 continue;
             }
             let Some(node) = &mut self.hosts[at].node else { continue };
-            match node.store().find(partition).map_err(Violation::storage)? {
+            match Violation::unless_found(node.store().find(partition))? {
                 Some(copy) => copies.push((at, copy.clock().clone(), copy.content(), copy.is_scanning())),
                 None => copies.push((at, Clock::new(), 0, false)),
             }

@@ -18,7 +18,7 @@ impl World {
     pub(crate) fn foreign_clocks(&self, node: &mut Node<Disk>) -> Result<Vec<(PartitionId, Clock)>, Violation> {
         let (mut foreign, id) = (Vec::new(), node.id());
         for partition in self.layout.partition_ids().filter(|p| !self.layout.owns(id, *p)) {
-            if let Some(copy) = node.store().find(partition).map_err(Violation::storage)? {
+            if let Some(copy) = Violation::unless_found(node.store().find(partition))? {
                 foreign.push((partition, copy.clock().clone()));
             }
         }
@@ -33,9 +33,10 @@ impl World {
         before: &[(PartitionId, Clock)],
     ) -> Result<(), Violation> {
         for (partition, was) in before {
-            let now = node.store().find(*partition).map_err(Violation::storage)?;
+            let now = Violation::unless_found(node.store().find(*partition))?;
             let left = now.map_or_else(|| was.clone(), |copy| was.minus(copy.clock()));
-            if left.is_empty() {
+            // Damage is no leaving: see `World::found_rot`.
+            if left.is_empty() || self.hosts[at].rotten.contains(partition) {
                 continue;
             }
             self.trace.line(self.now, |t| format!("n{at} lets go of its copy of p{partition}: {}", t.clock(&left)));

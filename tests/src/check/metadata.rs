@@ -15,7 +15,7 @@ impl World {
             for (at, host) in self.hosts.iter_mut().enumerate() {
                 let Some(node) = &mut host.node else { continue };
                 let is_foreign = !self.layout.owns(node.id(), partition);
-                let Some(copy) = node.store().find(partition).map_err(Violation::storage)? else { continue };
+                let Some(copy) = Violation::unless_found(node.store().find(partition))? else { continue };
                 let what = if is_foreign {
                     format!("n{at} still holds a copy of {partition}, which it does not own")
                 } else if copy.indexed() > 0 {

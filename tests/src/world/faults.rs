@@ -142,7 +142,11 @@ impl World {
 
     /// Is every promised write that this machine has synced on another disk too, or kept by the machine in spite of all?
     pub(crate) fn is_spare(&mut self, at: usize, kept: &[Clock]) -> bool {
-        let durable = self.note_promises();
+        let mut durable = self.note_promises();
+        // What cannot be read is no spare copy.
+        for (host, clocks) in self.hosts.iter().zip(&mut durable) {
+            host.rotten.iter().for_each(|p| clocks[usize::from(p.0)] = Clock::new());
+        }
         let owner = |host: &Host, place: usize| self.layout.owns(host.id, PartitionId(place as u16));
         let owns: Vec<Vec<bool>> =
             self.hosts.iter().map(|host| (0..durable[0].len()).map(|place| owner(host, place)).collect()).collect();
@@ -210,7 +214,7 @@ impl World {
     }
 
     /// The writes that a machine had, has no more, and nobody else has.
-    fn gone(&mut self, before: &[Clock]) -> Vec<(OpId, Dot)> {
+    pub(super) fn gone(&mut self, before: &[Clock]) -> Vec<(OpId, Dot)> {
         let mut gone = Vec::new();
         for (op, dot) in self.journal.writes().filter(|(op, _)| !op.taken) {
             let partition = self.journal.keys[op.key].partition(self.layout.partitions());

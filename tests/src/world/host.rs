@@ -1,6 +1,6 @@
 //! A machine: a process of dynode when it runs, its disk when it does not, its clocks; how it starts and how it ends.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use dynode::protocol::{Config, Durability, Event, Node, Time};
@@ -32,6 +32,8 @@ pub(crate) struct Host {
     pub(super) process: u32,
     /// What was synced here once, and a fault has taken: by partition.
     had: Vec<Clock>,
+    /// Partitions of which a record on the disk is damaged, and nobody has noticed yet.
+    pub(crate) rotten: BTreeSet<PartitionId>,
     /// Writes that others have seen may be missing on the disk.
     may_lack: bool,
     pub(super) inbox: VecDeque<(Event, Option<OpId>)>,
@@ -80,6 +82,7 @@ impl Host {
             trouble,
             clocks: Vec::new(),
             had: Vec::new(),
+            rotten: BTreeSet::new(),
             process: 0,
             may_lack: false,
             inbox: VecDeque::new(),
@@ -122,8 +125,13 @@ impl Host {
         }
     }
 
+    /// What the disk held when no process had it last.
+    pub(super) fn clock_at_start(&self, partition: PartitionId) -> Clock {
+        self.clocks.get(usize::from(partition.0)).cloned().unwrap_or_default()
+    }
+
     /// A fault takes what was synced here.
-    fn remember(&mut self, lost: &[Clock]) {
+    pub(crate) fn remember(&mut self, lost: &[Clock]) {
         self.had.resize(self.had.len().max(lost.len()), Clock::new());
         self.had.iter_mut().zip(lost).for_each(|(had, lost)| had.merge(lost));
     }
@@ -248,7 +256,8 @@ impl World {
         let host = &mut self.hosts[at];
         let before = std::mem::take(&mut host.clocks);
         host.remember(&before);
-        host.trouble.set(None);
+        host.trouble.mend();
+        host.rotten.clear();
         host.disk = Some(Disk::new(&host.trouble));
         host.may_lack = false;
         self.disks_lost += 1;
@@ -268,6 +277,18 @@ impl World {
         self.crash(at, end)?;
         self.queue.push(self.now + SECOND, Happening::Restart { host: at });
         Ok(())
+    }
+
+    /// Has a node read all that it holds, to find what is damaged.
+    pub(crate) fn scrub(&mut self, at: usize) {
+        let host = &mut self.hosts[at];
+        // What was overwritten or has left meanwhile is sound again.
+        let hand = host.trouble.clone();
+        host.rotten.retain(|partition| hand.is_rotten(*partition));
+        let local = host.local(self.now);
+        if let Some(node) = host.node.as_mut().filter(|_| !host.rotten.is_empty()) {
+            node.begin_scrub(local);
+        }
     }
 
     /// What a machine's disk holds of one partition is lost, and nothing else of it.
@@ -332,7 +353,8 @@ impl World {
         let host = &mut self.hosts[at];
         let before = std::mem::replace(&mut host.clocks, backup.clocks);
         host.remember(&before);
-        host.trouble.set(None);
+        host.trouble.mend();
+        host.rotten.clear();
         (host.disk, host.may_lack) = (Some(Disk::with(backup.disk, &host.trouble)), true);
         self.disks_lost += 1;
         self.take(&before);
@@ -351,7 +373,7 @@ impl World {
         let mut store = store.map_err(Violation::storage)?;
         self.layout
             .partition_ids()
-            .map(|p| Ok(store.find(p).map_err(Violation::storage)?.map_or_else(Clock::new, |c| c.clock().clone())))
+            .map(|p| Ok(Violation::unless_found(store.find(p))?.map_or_else(Clock::new, |c| c.clock().clone())))
             .collect()
     }
 }

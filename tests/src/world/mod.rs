@@ -79,6 +79,14 @@ impl Violation {
     pub fn storage(e: EngineError) -> Violation {
         Violation::new("storage", e.to_string())
     }
+
+    /// A copy, if there is one that can be opened: damage is the node's to find.
+    pub fn unless_found<T>(copy: Result<Option<T>, EngineError>) -> Result<Option<T>, Violation> {
+        match copy {
+            Err(EngineError::Damaged { partition: Some(_), .. }) => Ok(None),
+            other => other.map_err(Violation::storage),
+        }
+    }
 }
 
 /// What a run is in.
@@ -282,6 +290,7 @@ impl World {
             self.hosts[host].disk_time = self.plan.disk;
             self.hosts[host].paused_until = self.hosts[host].paused_until.min(self.now);
             self.start(host)?;
+            self.scrub(host);
         }
         self.find_dead_ends();
         Ok(())

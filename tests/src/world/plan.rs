@@ -87,17 +87,21 @@ pub enum Spell {
     DiskFull,
     /// A disk fails: nobody knows what of the last batch it has taken.
     DiskFails,
+    /// An object on a disk cannot be read any more. It stays so until it is found out; only where every promised write of the
+    /// copy is on another disk that is sound.
+    Rot,
 }
 
 impl Spell {
     /// Every spell, with its name in reports and how often it comes relative to the others.
-    pub const ALL: [(Spell, &'static str, u32); 6] = [
+    pub const ALL: [(Spell, &'static str, u32); 7] = [
         (Spell::Loss, "heavy loss", 10),
         (Spell::Flapping, "one-way flapping", 10),
         (Spell::Lopsided, "lopsided split", 10),
         (Spell::Crawl, "node 100 x slower", 10),
         (Spell::DiskFull, "disk full", 6),
         (Spell::DiskFails, "disk fails", 6),
+        (Spell::Rot, "object damaged", 0),
     ];
 }
 
@@ -227,6 +231,7 @@ impl Plan {
         self.spell_every = one_of(rng, &[0, 0, 500, 2_000, 5_000]) * MS;
         self.spells = Spell::ALL.iter().map(|(_, _, weight)| weight * one_of(rng, &[0, 1, 3, 9])).collect();
         self.hint_bytes_max = one_of(rng, &[0, 100, 2_000, HINT_BYTES_MAX, HINT_BYTES_MAX]);
+        self.spells[Spell::Rot as usize] = one_of(rng, &[0, 0, 6, 30]);
     }
 
     fn draw(rng: &mut Pcg64) -> Plan {

@@ -1,13 +1,18 @@
 //! Faults that last for a while and end of themselves. They have a clock and a stream of random numbers of their own,
 //! beside those of [`super::faults`], so that several things go wrong at once.
 
+use bytes::Bytes;
+use dynode::protocol::Durability;
+use dynode_ring::PartitionId;
+use dynode_storage::{Clock, Space, View};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
 use super::disk::Trouble;
+use super::journal::Op;
 use super::plan::{MS, SECOND, Spell, around, weighted};
-use super::{Happening, Phase, World};
+use super::{Happening, Outcome, Phase, Violation, World};
 
 /// Of a million messages, so many are lost under heavy loss.
 const LOSS_PPM: u32 = 300_000;
@@ -56,8 +61,10 @@ impl World {
             let at = self.spells.rng.random_range(0..nodes);
             let other = (at + self.spells.rng.random_range(0..nodes)) % nodes;
             let span = self.spells.rng.random_range(100 * MS..8 * SECOND);
-            self.begin_spell(spell, at, other, span);
-            self.stats.fault(name);
+            if spell != Spell::Rot || self.rot_something(at) {
+                self.begin_spell(spell, at, other, span);
+                self.stats.fault(name);
+            }
         }
         self.plan_spell();
     }
@@ -82,6 +89,7 @@ impl World {
             Spell::Crawl => self.hosts[at].crawl = CRAWL,
             Spell::DiskFull => self.hosts[at].trouble.set(Some(Trouble::Full)),
             Spell::DiskFails => self.hosts[at].trouble.set(Some(Trouble::Fails)),
+            Spell::Rot => {}
         }
         self.queue.push(self.now + span, Happening::SpellEnds { number });
     }
@@ -97,13 +105,67 @@ impl World {
             Spell::Lopsided => self.mend(),
             Spell::Crawl if !self.spells.goes_on(|s, host, _| *s == spell && host == at) => self.hosts[at].crawl = 1,
             Spell::DiskFull | Spell::DiskFails => self.hosts[at].trouble.set(None),
-            Spell::Loss | Spell::Crawl => {}
+            Spell::Loss | Spell::Crawl | Spell::Rot => {}
         }
     }
 
     /// How long something takes at a node that is so many times slower.
     pub(crate) fn slowed(&self, span: u64, crawl: u64) -> u64 {
         span.max((span * crawl).min(CRAWL_MAX))
+    }
+
+    /// Damages an object on a machine's disk; false where none may be.
+    fn rot_something(&mut self, at: usize) -> bool {
+        let Some(node) = &mut self.hosts[at].node else { return false };
+        let mut keys = Vec::new();
+        let disk = node.store().engine().image();
+        let _ = disk.scan(Space::Objects, &[], &[0xff; 8], &mut |key, _| {
+            keys.push(Bytes::copy_from_slice(key));
+            true
+        });
+        if keys.is_empty() {
+            return false;
+        }
+        let key = keys.swap_remove(self.spells.rng.random_range(0..keys.len()));
+        let partition = PartitionId(u16::from_be_bytes([key[0], key[1]]));
+        let kept: Vec<PartitionId> = self.layout.partition_ids().collect();
+        let kept: Vec<Clock> =
+            kept.iter().map(|p| if *p == partition { Clock::new() } else { self.hosts[at].clock(*p, true) }).collect();
+        if self.layout.owners(partition).len() < 2 || !self.is_spare(at, &kept) {
+            return false;
+        }
+        self.rot(at, Space::Objects, key);
+        true
+    }
+
+    /// Damages a record.
+    pub(crate) fn rot(&mut self, at: usize, space: Space, key: Bytes) {
+        self.trace.line(self.now, |_| format!("n{at}: a record of {} rots: {}", space.name(), key.escape_ascii()));
+        self.hosts[at].rotten.insert(PartitionId(u16::from_be_bytes([key[0], key[1]])));
+        self.hosts[at].trouble.rot(space, key);
+    }
+
+    /// A node has discarded what was damaged of its copies: what only they had is gone.
+    pub(crate) fn found_rot(&mut self, at: usize, discarded: Vec<(PartitionId, Clock)>) -> Result<(), Violation> {
+        for (partition, was) in discarded {
+            self.trace.line(self.now, |t| format!("n{at} has discarded {partition}: {}", t.clock(&was)));
+            let mut before = vec![Clock::new(); self.layout.partitions() as usize];
+            before[usize::from(partition.0)] = was;
+            let host = &mut self.hosts[at];
+            host.rotten.remove(&partition);
+            host.remember(&before);
+            self.disks_lost += 1;
+            self.stats.fault("damage found");
+            let is_group = self.plan.durability == Durability::Group;
+            let several = |op: &&Op| is_group && op.outcome == Outcome::Done && op.acks.owners + op.acks.stand_ins > 1;
+            let gone: Vec<_> = self.gone(&before).into_iter().map(|(id, _)| id).collect();
+            if let Some(op) = gone.iter().map(|id| self.journal.op(*id)).find(several) {
+                let what = format!("#{} was acknowledged by several, and damage of one copy has taken it", op.id);
+                return Err(Violation::new("1 no acknowledged write is lost", what));
+            }
+            self.take(&before);
+        }
+        Ok(())
     }
 
     /// A way that flaps changes.

@@ -55,7 +55,7 @@ impl World {
         let mut cost = self.plan.cost.0 * events.len() as u64;
         let crash = self.draw_crash(events.len());
         let mut effects = Tagged::new();
-        let mut staged = Vec::new();
+        let (mut staged, mut discarded) = (Vec::new(), Vec::new());
         let sends_first = self.sends_first;
         for (i, (event, op)) in events.into_iter().enumerate() {
             if crash.is_some_and(|(when, _)| when == i) {
@@ -63,9 +63,16 @@ impl World {
             }
             let mut out = Effects::new();
             let (op, write) = self.write_in(at, &event, op);
-            let before = self.before(&mut node, write)?;
+            let before = self.before(at, &mut node, write)?;
             let handled = node.handle(local, event, &mut out);
             self.check_leaving(at, &mut node, &before.foreign)?;
+            for (partition, was) in &before.rotten {
+                // Clocks do not tell: that of the new copy may have closed the lives of the old one.
+                let is_whole = self.hosts[at].trouble.is_rotten(*partition);
+                if !is_whole {
+                    discarded.push((*partition, was.clone()));
+                }
+            }
             self.after(&mut node, before, op, &mut staged)?;
             if let Err(why) = handled {
                 return self.turn_fails(at, node, &why, &staged);
@@ -98,8 +105,11 @@ impl World {
             self.stats.fault("crash inside a turn");
             self.crash(at, end)?;
             self.settle_staged(at, &staged);
+            // A discard is written at once.
+            self.found_rot(at, discarded)?;
             return Ok(());
         }
+        self.found_rot(at, discarded)?;
         if let Some((_, end)) = crash {
             // The turn is committed; of what it said some got out, or nothing.
             let said = self.host_rng.random_range(0..=effects.len());
@@ -156,7 +166,7 @@ impl World {
         match event {
             Event::Request { message, .. } => (op, op.and_then(|_| write_place(message))),
             Event::Response { request, .. } | Event::Unsent { request, .. } => {
-                match self.hosts[at].passed_on.get(request).cloned() {
+                match self.hosts[at].passed_on.remove(request) {
                     Some((op, place, causality)) => (Some(op), Some((place, causality))),
                     None => (op, None),
                 }
@@ -166,8 +176,21 @@ impl World {
     }
 
     /// What has to be known of a node before it takes an event.
-    fn before(&self, node: &mut Node<Disk>, write: Option<(ObjectKey, Causality)>) -> Result<Before, Violation> {
+    fn before(
+        &self,
+        at: usize,
+        node: &mut Node<Disk>,
+        write: Option<(ObjectKey, Causality)>,
+    ) -> Result<Before, Violation> {
         let mut before = Before { foreign: self.foreign_clocks(node)?, ..Before::default() };
+        for partition in &self.hosts[at].rotten {
+            // A copy that cannot even be opened holds what it held when the process started.
+            let mut clock = self.hosts[at].clock_at_start(*partition);
+            if let Ok(Some(copy)) = node.store().find(*partition) {
+                clock.merge(copy.clock());
+            }
+            before.rotten.push((*partition, clock));
+        }
         let Some((place, causality)) = write else { return Ok(before) };
         let partition = self.layout.partition_of(place.bucket(), place.key());
         before.dot = last_dot(node, partition);
@@ -251,6 +274,8 @@ impl World {
 struct Before {
     /// The clocks of its copies of partitions that it does not own.
     foreign: Vec<(PartitionId, Clock)>,
+    /// The clocks of its copies of which something cannot be read.
+    rotten: Vec<(PartitionId, Clock)>,
     /// Where the event is a write that it may coordinate: the key,
     place: Option<ObjectKey>,
     /// the last dot that its copy has given out,

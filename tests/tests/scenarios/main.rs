@@ -7,11 +7,13 @@
 //! | `quorums` | 2, 12, 19: what an acknowledgement means |
 //! | `siblings` | 3, 9, 10, 11: writers that do not know of each other |
 //! | `deletes` | 15, 16: nothing comes back |
-//! | `stand_ins` | 4, 13: writes for owners that are away |
+//! | `stand_ins` | 4, 13, 14: writes for owners that are away |
+//! | `damage` | 18: bits that flip on a disk |
 //!
 //! `SCENE_TRACE=1 cargo test -p tests --release --test scenarios scenario_01 -- --nocapture` prints every event.
 
 mod copies;
+mod damage;
 mod deletes;
 mod quorums;
 mod siblings;
