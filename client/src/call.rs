@@ -8,10 +8,13 @@ use bytes::Bytes;
 use crate::Error;
 use crate::client::Inner;
 use crate::connection::Trouble;
+use crate::health::Health;
+use crate::hedge::{self, Elsewhere};
 use crate::limits::{ATTEMPTS_MAX, TIMEOUT_MAX};
 use crate::link::Link;
 use crate::retry::{self, Kind, Progress, Verdict};
-use crate::routing::Target;
+use crate::routing::{Choice, Target};
+use crate::slots::Terms;
 use crate::wire::{Frame, Message};
 
 /// Nodes are told a little less time than there is, so that their answer comes before the time is up: this part of it,
@@ -39,10 +42,13 @@ pub(crate) async fn call(
     let mut tried: Vec<Arc<Link>> = Vec::new();
     let mut last: Option<Error> = None;
     let (mut sent, mut pauses) = (0, 0);
+    if kind == Kind::Read {
+        inner.hedges.earn();
+    }
     loop {
         let routes = inner.routes();
-        let chosen = routes.choose(target, &tried, &inner.turn);
-        let Some(link) = chosen else {
+        let chosen = routes.choose(target, &tried, &inner.turn, Instant::now());
+        let Some(Choice { link, avoided }) = chosen else {
             // All were tried, or are down: begin anew in a moment.
             tried.clear();
             inner.suspect_layout();
@@ -51,6 +57,9 @@ pub(crate) async fn call(
             }
             continue;
         };
+        if let Some(avoided) = avoided {
+            hedge::probe(avoided, target);
+        }
         let connection = match link.connection(deadline).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -62,9 +71,20 @@ pub(crate) async fn call(
                 continue;
             }
         };
-        let until = attempt_deadline(kind, sent, deadline);
+        let now = Instant::now();
+        let until = attempt_deadline(kind, sent, now, deadline);
         sent += 1;
-        let verdict = match connection.ask(&message(timeout_ms(until)), body, until).await {
+        let terms = terms(kind, target, now, until, link.health());
+        let message = message(timeout_ms(until, now));
+        let outcome = match connection.begin(&message, body, terms).await {
+            Ok(reply) if terms.late_at.is_none() => reply.outcome().await,
+            Ok(reply) => {
+                let elsewhere = Elsewhere { inner, routes: &routes, target, tried: &tried, link };
+                hedge::outcome(reply, elsewhere, &message, terms).await
+            }
+            Err(trouble) => Err(trouble),
+        };
+        let verdict = match outcome {
             Ok(frame) => match frame.message {
                 Message::Failure(failure) => retry::judge_failure(kind, failure.into(), &mut progress),
                 _ => return Ok(frame),
@@ -116,19 +136,24 @@ async fn pause(pauses: &mut u32, deadline: Instant) -> bool {
 
 /// A read's first attempt gets half of the time, so that another node can still answer when this one hangs. A write
 /// gets all of it: it cannot be tried elsewhere.
-fn attempt_deadline(kind: Kind, sent: u32, deadline: Instant) -> Instant {
+fn attempt_deadline(kind: Kind, sent: u32, now: Instant, deadline: Instant) -> Instant {
     match kind {
-        Kind::Read if sent == 0 => {
-            let now = Instant::now();
-            now + deadline.saturating_duration_since(now) / 2
-        }
+        Kind::Read if sent == 0 => now + deadline.saturating_duration_since(now) / 2,
         _ => deadline,
     }
 }
 
+/// What the connection is to know. Only requests for a key tell how well a node is, and only such reads are worth sending
+/// twice: others take as long as what they ask for is large.
+fn terms(kind: Kind, target: Target<'_>, sent: Instant, deadline: Instant, health: &Health) -> Terms {
+    let measured = matches!(target, Target::Key(..));
+    let late_at = (measured && kind == Kind::Read).then(|| sent + health.estimate().hedge_after());
+    Terms { kind, sent, deadline, late_at, measured }
+}
+
 /// What the node is told.
-fn timeout_ms(deadline: Instant) -> u32 {
-    let left = deadline.saturating_duration_since(Instant::now());
+pub(crate) fn timeout_ms(deadline: Instant, now: Instant) -> u32 {
+    let left = deadline.saturating_duration_since(now);
     let left = left - (left / ANSWER_TIME_PART).min(ANSWER_TIME_MAX);
     u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1)
 }

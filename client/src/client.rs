@@ -10,12 +10,13 @@ use tokio::task::AbortHandle;
 
 use crate::call::{call, deadline_in};
 use crate::limits::{
-    CONNECTIONS_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, LAYOUT_AGE_MAX, LAYOUT_AGE_MIN, LAYOUT_ASKED_AGAIN,
-    TIMEOUT_DEFAULT, TIMEOUT_MAX,
+    CONNECTIONS_MAX, HEDGES_PER_HUNDRED, HEDGES_SAVED_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, LAYOUT_AGE_MAX,
+    LAYOUT_AGE_MIN, LAYOUT_ASKED_AGAIN, RETRIES_PER_HUNDRED, RETRIES_SAVED_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX,
 };
 use crate::link::{Link, LinkOptions};
 use crate::retry::{Budget, Kind, jittered};
 use crate::routing::{Routes, Target, layout_of};
+use crate::slots::Terms;
 use crate::wire::handshake::ANY_CLUSTER;
 use crate::wire::limits::BUCKET_BYTES_MAX;
 use crate::wire::{Frame, GetLayout, Inspect, LayoutIs, Message, Scrub, Topic, Welcome};
@@ -226,7 +227,10 @@ impl std::fmt::Debug for Client {
 /// What the clones of a client share.
 pub(crate) struct Inner {
     pub(crate) options: Options,
+    /// For retries.
     pub(crate) budget: Budget,
+    /// For reads that are sent to a second owner.
+    pub(crate) hedges: Budget,
     link_options: LinkOptions,
     welcome: Arc<Welcome>,
     routes: RwLock<Arc<Routes>>,
@@ -243,7 +247,8 @@ impl Inner {
     fn start(options: Options, link_options: LinkOptions, welcome: Arc<Welcome>, routes: Routes) -> Arc<Inner> {
         let inner = Arc::new(Inner {
             options,
-            budget: Budget::new(),
+            budget: Budget::new(RETRIES_PER_HUNDRED, RETRIES_SAVED_MAX),
+            hedges: Budget::new(HEDGES_PER_HUNDRED, HEDGES_SAVED_MAX),
             link_options,
             welcome,
             routes: RwLock::new(Arc::new(routes)),
@@ -359,7 +364,8 @@ async fn inspect_on(link: &Link, topic: Topic, deadline: Instant) -> Result<Byte
 async fn ask_once(link: &Link, message: &Message, deadline: Instant) -> Result<Frame, Error> {
     use crate::connection::Trouble;
     let connection = link.connection(deadline).await?;
-    match connection.ask(message, &Bytes::new(), deadline).await {
+    let terms = Terms { kind: Kind::Read, sent: Instant::now(), deadline, late_at: None, measured: false };
+    match connection.ask(message, &Bytes::new(), terms).await {
         Ok(Frame { message: Message::Failure(failure), .. }) => Err(failure.into()),
         Ok(frame) => Ok(frame),
         Err(Trouble::NotSent(error) | Trouble::Lost(error)) => Err(error),

@@ -4,18 +4,18 @@
 //! connection ([`Driver`]) writes what has gathered, reads what has come, and keeps the deadlines. A request costs no
 //! task, no channel and no timer. Whoever would be one too many in flight waits.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 use crate::Error;
-use crate::limits::SILENCE_MAX;
-use crate::slots::{Outcome, Slots};
+use crate::health::Health;
+use crate::limits::{SILENCE_MAX, SILENCE_WITH_WRITES_MAX};
+use crate::slots::{Outcome, Slots, Terms, Told};
 use crate::wire::{Frame, Message, OutQueue, WireError};
 
 /// Why a request on a connection got no answer.
@@ -43,6 +43,7 @@ pub(crate) struct Connection {
 pub(crate) struct Shared {
     state: Mutex<State>,
     in_flight: Semaphore,
+    health: Arc<Health>,
 }
 
 #[derive(Default)]
@@ -54,7 +55,7 @@ struct State {
     slots: Slots,
     /// The driver, when it sleeps and wants to know of new frames.
     driver: Option<Waker>,
-    /// The earliest deadline of a request in flight, or earlier.
+    /// The earliest time at which a request in flight is late or over, or earlier.
     next_deadline: Option<Instant>,
     /// Since when requests wait and nothing has come.
     silent_since: Option<Instant>,
@@ -63,25 +64,48 @@ struct State {
 }
 
 impl Connection {
-    /// A connection on which at most so many requests are in flight, and the part that the driver holds.
-    pub(crate) fn new(in_flight_max: usize) -> (Connection, Arc<Shared>) {
-        let shared = Arc::new(Shared { state: Mutex::default(), in_flight: Semaphore::new(in_flight_max) });
+    /// A connection on which at most so many requests are in flight, and the part that the driver holds. What is learnt of
+    /// the node goes into `health`.
+    pub(crate) fn new(in_flight_max: usize, health: Arc<Health>) -> (Connection, Arc<Shared>) {
+        let shared = Arc::new(Shared { state: Mutex::default(), in_flight: Semaphore::new(in_flight_max), health });
         (Connection { shared: shared.clone() }, shared)
     }
 
-    /// Sends a request and waits for its answer, until `deadline` at most.
-    pub(crate) async fn ask(&self, message: &Message, body: &Bytes, deadline: Instant) -> Outcome {
-        let Ok(_permit) = (match self.shared.in_flight.try_acquire() {
-            Ok(permit) => Ok(permit),
-            Err(_) => {
-                let waited = tokio::time::timeout_at(deadline.into(), self.shared.in_flight.acquire()).await;
-                waited.map_err(|_| Trouble::Busy)?
-            }
-        }) else {
-            return Err(Trouble::NotSent(self.closed_why()));
-        };
-        let id = self.shared.send(message, body, deadline)?;
-        Reply { shared: &self.shared, id, finished: false }.await
+    /// Sends a request and waits for its answer, until its deadline at most.
+    pub(crate) async fn ask(&self, message: &Message, body: &Bytes, terms: Terms) -> Outcome {
+        self.begin(message, body, terms).await?.outcome().await
+    }
+
+    /// Sends a request as soon as there is a place for it.
+    pub(crate) async fn begin(&self, message: &Message, body: &Bytes, terms: Terms) -> Result<Reply<'_>, Trouble> {
+        if let Some(reply) = self.try_begin(message, body, terms) {
+            return reply;
+        }
+        let waited = tokio::time::timeout_at(terms.deadline.into(), self.shared.in_flight.acquire()).await;
+        match waited.map_err(|_| Trouble::Busy)? {
+            Ok(permit) => self.shared.reply(message, body, terms, Some(permit)),
+            Err(_) => Err(Trouble::NotSent(self.closed_why())),
+        }
+    }
+
+    /// Sends a request if there is a place for it.
+    pub(crate) fn try_begin(
+        &self,
+        message: &Message,
+        body: &Bytes,
+        terms: Terms,
+    ) -> Option<Result<Reply<'_>, Trouble>> {
+        match self.shared.in_flight.try_acquire() {
+            Ok(permit) => Some(self.shared.reply(message, body, terms, Some(permit))),
+            Err(TryAcquireError::Closed) => Some(Err(Trouble::NotSent(self.closed_why()))),
+            Err(TryAcquireError::NoPermits) => None,
+        }
+    }
+
+    /// Sends a request whose answer only says how well the node is. It takes no place.
+    pub(crate) fn probe(&self, message: &Message, terms: Terms) {
+        // Dropped at once: nobody waits. A connection that has ended has nothing to say.
+        drop(self.shared.reply(message, &Bytes::new(), terms, None));
     }
 
     /// Why the connection ended; `None` while it lives.
@@ -95,23 +119,33 @@ impl Connection {
 }
 
 impl Shared {
+    fn reply<'a>(
+        &'a self,
+        message: &Message,
+        body: &Bytes,
+        terms: Terms,
+        permit: Option<SemaphorePermit<'a>>,
+    ) -> Result<Reply<'a>, Trouble> {
+        let id = self.send(message, body, terms)?;
+        Ok(Reply { shared: self, id, finished: false, _permit: permit })
+    }
+
     /// Takes a slot for a request and queues its frame.
-    fn send(&self, message: &Message, body: &Bytes, deadline: Instant) -> Result<u64, Trouble> {
+    fn send(&self, message: &Message, body: &Bytes, terms: Terms) -> Result<u64, Trouble> {
         let mut state = self.lock();
         if let Some(why) = &state.closed {
             return Err(Trouble::NotSent(why.clone()));
         }
         let begin = state.queued;
-        let id = state.slots.insert(begin, deadline);
+        let id = state.slots.insert(begin, terms);
         let before = state.out.len_bytes();
         if let Err(e) = state.out.push_parts(id, message, body) {
-            state.slots.give_up(id);
+            state.slots.withdraw(id);
             return Err(Trouble::DoesNotFit(e));
         }
         state.queued = begin + (state.out.len_bytes() - before) as u64;
-        if state.next_deadline.is_none_or(|next| deadline < next) {
-            state.next_deadline = Some(deadline);
-        }
+        state.look_at(terms.late_at.map_or(terms.deadline, |late_at| late_at.min(terms.deadline)));
+        self.health.owes(terms.sent);
         // It sleeps only when nothing waited before: the first of many frames wakes it.
         let driver = state.driver.take();
         drop(state);
@@ -144,28 +178,43 @@ impl Shared {
 
     /// Hands answers to those who wait for them.
     pub(crate) fn complete(&self, frames: &mut Vec<Frame>, wakers: &mut Vec<Waker>) {
+        let now = Instant::now();
         let mut state = self.lock();
         state.silent_since = None;
+        let mut settled = 0;
         for frame in frames.drain(..) {
-            wakers.extend(state.slots.complete(frame));
+            let Some((terms, waker)) = state.slots.complete(frame) else { continue };
+            settled += 1;
+            wakers.extend(waker);
+            if terms.measured {
+                self.health.took(now.saturating_duration_since(terms.sent));
+            }
         }
+        drop(state);
+        self.health.heard(now);
+        self.health.settled(settled);
     }
 
-    /// The earliest deadline that may be due.
+    /// When to look at deadlines again.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.lock().next_deadline
     }
 
-    /// Ends requests whose deadline is over. `true`: the other side has been silent for so long that it must be dead.
+    /// Ends requests whose deadline is over, and tells those whose answer is late. `true`: the other side has been silent
+    /// for so long that it must be dead.
     pub(crate) fn expire(&self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         let mut state = self.lock();
-        let (ended, next) = state.slots.expire(now, wakers);
-        state.next_deadline = next;
-        let silent = state.silent_since.is_some_and(|since| now.saturating_duration_since(since) >= SILENCE_MAX);
-        if ended > 0 && !silent && state.silent_since.is_none() {
-            state.silent_since = Some(now);
+        let expired = state.slots.expire(now, wakers);
+        state.next_deadline = expired.next;
+        self.health.settled(expired.ended);
+        if let Some(since) = expired.waited_since {
+            self.health.took_more_than(now.saturating_duration_since(since));
         }
-        ended > 0 && silent
+        if expired.ended == 0 {
+            return false;
+        }
+        let silent = now.saturating_duration_since(*state.silent_since.get_or_insert(now));
+        silent >= if expired.write_waits { SILENCE_WITH_WRITES_MAX } else { SILENCE_MAX }
     }
 
     /// Ends the connection: `written` bytes were taken by the socket, `why` is told to all who wait.
@@ -176,7 +225,7 @@ impl Shared {
             return;
         }
         state.closed = Some(why.clone());
-        state.slots.close(written, why, &mut wakers);
+        self.health.settled(state.slots.close(written, why, &mut wakers));
         state.out = OutQueue::new();
         state.driver = None;
         drop(state);
@@ -190,27 +239,57 @@ impl Shared {
     }
 }
 
-/// Waits in a slot, and gives it back when nobody wants the answer any more.
-struct Reply<'a> {
+impl State {
+    fn look_at(&mut self, time: Instant) {
+        if self.next_deadline.is_none_or(|next| time < next) {
+            self.next_deadline = Some(time);
+        }
+    }
+}
+
+/// A request under way: waits in a slot, and gives it back when nobody wants the answer any more.
+pub(crate) struct Reply<'a> {
     shared: &'a Shared,
     id: u64,
     finished: bool,
+    _permit: Option<SemaphorePermit<'a>>,
 }
 
-impl Future for Reply<'_> {
-    type Output = Outcome;
+impl Reply<'_> {
+    /// The outcome, however late.
+    pub(crate) async fn outcome(mut self) -> Outcome {
+        loop {
+            if let Told::Ended(outcome) = poll_fn(|cx| self.poll(cx)).await {
+                return outcome;
+            }
+        }
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// What there is to tell, when there is something. Not to be called again after the end.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         let polled = self.shared.lock().slots.poll(self.id, cx);
-        self.finished = polled.is_ready();
+        self.finished = matches!(polled, Poll::Ready(Told::Ended(_)));
         polled
+    }
+
+    /// Has it told at `at` that there is no answer yet.
+    pub(crate) fn late_again(&self, at: Instant) {
+        let mut state = self.shared.lock();
+        if state.slots.late_again(self.id, at) {
+            state.look_at(at);
+            // The driver sleeps until the next frame or deadline that it knew of.
+            if let Some(driver) = state.driver.take() {
+                drop(state);
+                driver.wake();
+            }
+        }
     }
 }
 
 impl Drop for Reply<'_> {
     fn drop(&mut self) {
-        if !self.finished {
-            self.shared.lock().slots.give_up(self.id);
+        if !self.finished && self.shared.lock().slots.give_up(self.id) {
+            self.shared.health.settled(1);
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::Error;
 use crate::connection::{Connection, Shared};
+use crate::health::Health;
 use crate::limits::{CONNECT_TIMEOUT, READ_BYTES};
 use crate::wire::handshake::check_welcome;
 use crate::wire::{Decoder, Frame, Hello, Message, OutQueue, Welcome};
@@ -44,6 +45,7 @@ impl Driver {
         addr: &str,
         hello: &Hello,
         in_flight_max: usize,
+        health: Arc<Health>,
     ) -> Result<(Connection, Driver, Welcome), Error> {
         let opened = tokio::time::timeout(CONNECT_TIMEOUT, async {
             let mut stream = TcpStream::connect(addr).await.map_err(|e| unreachable_at(addr, &e))?;
@@ -55,7 +57,7 @@ impl Driver {
         });
         let (stream, read, welcome) =
             opened.await.unwrap_or_else(|_| Err(unreachable_at(addr, &"no answer to the greeting in time")))?;
-        let (connection, shared) = Connection::new(in_flight_max);
+        let (connection, shared) = Connection::new(in_flight_max, health);
         let driver = Driver {
             stream,
             shared,

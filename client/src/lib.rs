@@ -54,6 +54,14 @@
 //! - *Writes* only when nothing can have changed: not sent yet, or the node says so (overloaded, stopping, another layout,
 //!   an unmet quorum). A write that may have arrived and was not answered is [`Error::OutcomeUnknown`], at once.
 //!
+//! # Slow nodes
+//!
+//! A request goes to the first owner of its key unless that one is down, has fallen silent, or takes far longer than
+//! another owner; then to the next. One read in a hundred that would have gone there, and about one a second at least,
+//! is sent there too, for its time only, so a node that is well again is found so soon. A *read* whose answer is late is
+//! sent to a second owner, and the first answer counts; at most one in twenty, and a small burst. Writes are sent
+//! once. A connection on which a write waits is closed only when nothing at all has come for half a minute.
+//!
 //! # Modules
 //!
 //! | file | what |
@@ -62,6 +70,7 @@
 //! | `client.rs`, `bucket.rs`, `request.rs` | what users hold: client, bucket, requests as builders |
 //! | `siblings.rs`, `update.rs`, `keys.rs` | values and contexts; read-merge-write; listings |
 //! | `call.rs`, `retry.rs`, `routing.rs` | one call's attempts; which are safe; where they go |
+//! | `health.rs`, `hedge.rs` | how well a node answers, and probes of those that are avoided; late reads sent to a second owner |
 //! | `link.rs`, `driver.rs`, `connection.rs`, `slots.rs` | a node's connections; one connection's task; its requests in flight |
 //! | `error.rs`, `limits.rs` | what can go wrong; the bounds, with reasons |
 //!
@@ -79,6 +88,8 @@ mod client;
 mod connection;
 mod driver;
 mod error;
+mod health;
+mod hedge;
 mod keys;
 mod link;
 mod request;

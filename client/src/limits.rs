@@ -21,8 +21,53 @@ pub const CONNECTIONS_MAX: usize = 64;
 /// Time to connect, greet and be welcomed. A node in the same region takes milliseconds; another one is tried after this.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection on which requests timed out, and nothing at all came for so long, is taken for dead and closed.
+/// A connection on which requests timed out, and nothing at all came for so long, is taken for dead and closed, unless a
+/// write waits on it: to close it would make the write's outcome unknown, while the node may merely be slow.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// After so long it is closed even if a write with more time than this waits: nobody is slow for so long.
+pub(crate) const SILENCE_WITH_WRITES_MAX: Duration = Duration::from_secs(30);
+
+/// Longer latencies count as this: what a node was like before it recovered should not be remembered for long.
+pub(crate) const LATENCY_MAX: Duration = Duration::from_secs(2);
+
+/// A node is avoided as slow when it takes so many times as long as the best owner of the key,
+pub(crate) const SLOW_TIMES: u32 = 3;
+
+/// and so much longer: below this, sparing the hop from a second owner's coordinator is worth more.
+pub(crate) const SLOW_MIN: Duration = Duration::from_millis(5);
+
+/// A node that owes answers is silent after four times its usual latency, but not before this: a sync of the disk or a
+/// busy processor take as long.
+pub(crate) const SILENT_AFTER_MIN: Duration = Duration::from_millis(60);
+
+/// And at the latest after this.
+pub(crate) const SILENT_AFTER_MAX: Duration = Duration::from_millis(500);
+
+/// A read is sent to a second owner not before this: two in a row are no sooner there than one that is a little late.
+pub(crate) const HEDGE_AFTER_MIN: Duration = Duration::from_millis(5);
+
+/// And at the latest after this, where there is budget for it.
+pub(crate) const HEDGE_AFTER_MAX: Duration = Duration::from_millis(200);
+
+/// Where nothing has been measured yet.
+pub(crate) const HEDGE_AFTER_UNKNOWN: Duration = Duration::from_millis(50);
+
+/// A node that is avoided is asked by one in so many of the requests that would have gone there.
+pub(crate) const PROBE_SHARE: u32 = 100;
+
+/// And once in about this time where they are few: how late a node that is well again may be noticed, times five.
+pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// But not more often than this: its answers need time to come.
+pub(crate) const PROBE_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long an answer to a probe counts: longer than [`LATENCY_MAX`] tells nothing more.
+pub(crate) const PROBE_TIME: Duration = LATENCY_MAX;
+
+/// Requests on a connection that nobody waits for any more but whose answers would still be measured. Beyond, they are
+/// forgotten at once. As many as are in flight by default.
+pub(crate) const ABANDONED_MAX: usize = IN_FLIGHT_DEFAULT;
 
 /// Requests sent (not merely tried) for one call at most. With pauses of 10 ms doubling to [`PAUSE_MAX`], ten attempts
 /// outlast the seconds that a cluster takes to notice a dead node.
@@ -40,11 +85,17 @@ pub(crate) const RECONNECT_MIN: Duration = Duration::from_millis(50);
 /// Longest pause before connecting again, before jitter: how late a node that is back may be noticed.
 pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(2);
 
-/// A request earns this part of a retry, in tenths: one retry for ten requests.
-pub(crate) const RETRIES_PER_TEN_REQUESTS: i64 = 1;
+/// A hundred requests earn so many retries.
+pub(crate) const RETRIES_PER_HUNDRED: i64 = 10;
 
 /// Most retries that can be saved up: enough for a burst of trouble after a quiet time, too few for a storm.
 pub(crate) const RETRIES_SAVED_MAX: i64 = 100;
+
+/// A hundred reads earn so many hedges: about as many as are late by [`HEDGE_AFTER_MIN`] and its like.
+pub(crate) const HEDGES_PER_HUNDRED: i64 = 5;
+
+/// Most hedges that can be saved up: enough for the reads that are under way when a node falls silent.
+pub(crate) const HEDGES_SAVED_MAX: i64 = 100;
 
 /// Times that a call asks again at once after `OtherLayout`; then it pauses as for any other retry.
 pub(crate) const LAYOUT_RETRIES_MAX: u32 = 3;

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::connection::Connection;
 use crate::driver::Driver;
+use crate::health::Health;
 use crate::limits::{RECONNECT_MAX, RECONNECT_MIN};
 use crate::retry::jittered;
 use crate::wire::Welcome;
@@ -32,6 +33,7 @@ pub(crate) struct Link {
     /// The node that must answer there; `None`: any.
     node: Option<NodeId>,
     options: LinkOptions,
+    health: Arc<Health>,
     lanes: OnceLock<Vec<Lane>>,
     turn: AtomicUsize,
 }
@@ -52,18 +54,39 @@ enum LaneState {
 
 impl Link {
     pub(crate) fn new(addr: &str, node: Option<NodeId>, options: LinkOptions) -> Link {
-        Link { addr: addr.to_owned(), node, options, lanes: OnceLock::new(), turn: AtomicUsize::new(0) }
+        let (health, turn) = (Arc::default(), AtomicUsize::new(0));
+        Link { addr: addr.to_owned(), node, options, health, lanes: OnceLock::new(), turn }
     }
 
     pub(crate) fn addr(&self) -> &str {
         &self.addr
     }
 
+    /// How well the node answers.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// Whether the node is known to be unreachable just now.
     pub(crate) fn is_down(&self) -> bool {
-        self.lanes
-            .get()
-            .is_some_and(|lanes| lanes.iter().all(|lane| matches!(&*lane.state.borrow(), LaneState::Down(_))))
+        !self.health.is_up()
+            && self
+                .lanes
+                .get()
+                .is_some_and(|lanes| lanes.iter().all(|lane| matches!(&*lane.state.borrow(), LaneState::Down(_))))
+    }
+
+    /// Begins to connect if nobody has asked for it before. Nothing is waited for.
+    pub(crate) fn begin(&self) {
+        self.lanes();
+    }
+
+    /// A connection if one is up. Nothing is waited for.
+    pub(crate) fn connection_now(&self) -> Option<Connection> {
+        self.lanes().iter().find_map(|lane| match &*lane.state.borrow() {
+            LaneState::Up(connection, _) => Some(connection.clone()),
+            LaneState::Starting | LaneState::Down(_) => None,
+        })
     }
 
     /// A connection that is up; while the first attempt to connect runs, waits for it.
@@ -100,7 +123,8 @@ impl Link {
         self.lanes.get_or_init(|| {
             let lane = |_| {
                 let (sender, state) = watch::channel(LaneState::Starting);
-                let task = tokio::spawn(keep(self.addr.clone(), self.node, self.options, sender)).abort_handle();
+                let task = keep(self.addr.clone(), self.node, self.options, self.health.clone(), sender);
+                let task = tokio::spawn(task).abort_handle();
                 Lane { state, task }
             };
             (0..self.options.connections.max(1)).map(lane).collect()
@@ -117,17 +141,26 @@ impl Drop for Link {
 }
 
 /// Keeps one connection up for as long as it is let.
-async fn keep(addr: String, node: Option<NodeId>, options: LinkOptions, state: watch::Sender<LaneState>) {
+async fn keep(
+    addr: String,
+    node: Option<NodeId>,
+    options: LinkOptions,
+    health: Arc<Health>,
+    state: watch::Sender<LaneState>,
+) {
     let mut hello = handshake::hello(options.cluster, Role::Client);
     let mut failures = 0;
     loop {
         let began = Instant::now();
-        let why = match open(&addr, node, &hello, options.in_flight_max).await {
+        let why = match open(&addr, node, &hello, options.in_flight_max, health.clone()).await {
             Ok((connection, driver, welcome)) => {
                 // Whoever answers there the next time must belong to the same cluster.
                 hello.cluster = welcome.cluster;
                 state.send_replace(LaneState::Up(connection, Arc::new(welcome)));
-                driver.run(&addr).await
+                health.came_up();
+                let why = driver.run(&addr).await;
+                health.went_down();
+                why
             }
             Err(why) => why,
         };
@@ -143,8 +176,9 @@ async fn open(
     node: Option<NodeId>,
     hello: &Hello,
     in_flight_max: usize,
+    health: Arc<Health>,
 ) -> Result<(Connection, Driver, Welcome), Error> {
-    let (connection, driver, welcome) = Driver::open(addr, hello, in_flight_max).await?;
+    let (connection, driver, welcome) = Driver::open(addr, hello, in_flight_max, health).await?;
     match node {
         Some(node) if node.0 != welcome.node => Err(Error::Refused {
             detail: format!("{addr}: node {} answers where the layout has {node}", NodeId(welcome.node)),

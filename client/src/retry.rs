@@ -16,7 +16,7 @@ use rand::RngExt;
 
 use crate::Error;
 use crate::connection::Trouble;
-use crate::limits::{LAYOUT_RETRIES_MAX, PAUSE_MAX, PAUSE_MIN, RETRIES_PER_TEN_REQUESTS, RETRIES_SAVED_MAX};
+use crate::limits::{LAYOUT_RETRIES_MAX, PAUSE_MAX, PAUSE_MIN};
 
 /// What a failed attempt may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,28 +108,35 @@ pub(crate) fn jittered(min: Duration, max: Duration, times: u32) -> Duration {
     min.saturating_mul(1 << times.min(16)).min(max).mul_f64(rand::rng().random::<f64>())
 }
 
-/// The retries that a client may still make. Counted in tenths.
-pub(crate) struct Budget(AtomicI64);
+/// The further requests that a client may still make: retries, or hedges. Counted in hundredths.
+pub(crate) struct Budget {
+    left: AtomicI64,
+    per_hundred: i64,
+    max: i64,
+}
 
-const TENTHS: i64 = 10;
+const HUNDREDTHS: i64 = 100;
 
 impl Budget {
-    /// Full: a client that starts in trouble may retry a little.
-    pub(crate) fn new() -> Budget {
-        Budget(AtomicI64::new(RETRIES_SAVED_MAX * TENTHS))
+    /// So many for a hundred calls, of which so many can be saved up. Full: a client that starts in trouble may retry a
+    /// little.
+    pub(crate) fn new(per_hundred: i64, saved_max: i64) -> Budget {
+        let max = saved_max * HUNDREDTHS;
+        Budget { left: AtomicI64::new(max), per_hundred, max }
     }
 
     /// A call was made.
     pub(crate) fn earn(&self) {
         // Requests on several threads may pass the bound by one each; nobody cares.
-        if self.0.load(Relaxed) < RETRIES_SAVED_MAX * TENTHS {
-            self.0.fetch_add(RETRIES_PER_TEN_REQUESTS, Relaxed);
+        if self.left.load(Relaxed) < self.max {
+            self.left.fetch_add(self.per_hundred, Relaxed);
         }
     }
 
-    /// Whether one more retry is allowed; takes it then.
+    /// Whether one more is allowed; takes it then.
     pub(crate) fn spend(&self) -> bool {
-        self.0.fetch_update(Relaxed, Relaxed, |left| (left >= TENTHS).then_some(left - TENTHS)).is_ok()
+        let taken = |left| (left >= HUNDREDTHS).then_some(left - HUNDREDTHS);
+        self.left.fetch_update(Relaxed, Relaxed, taken).is_ok()
     }
 }
 
@@ -231,11 +238,11 @@ mod tests {
 
     #[test]
     fn the_budget_is_a_tenth_of_the_requests() {
-        let budget = Budget::new();
-        assert_eq!((0..1000).filter(|_| budget.spend()).count() as i64, RETRIES_SAVED_MAX);
+        let budget = Budget::new(10, 100);
+        assert_eq!((0..1000).filter(|_| budget.spend()).count(), 100);
         (0..95).for_each(|_| budget.earn());
         assert_eq!((0..1000).filter(|_| budget.spend()).count(), 9);
         (0..100_000).for_each(|_| budget.earn());
-        assert_eq!((0..1000).filter(|_| budget.spend()).count() as i64, RETRIES_SAVED_MAX);
+        assert_eq!((0..1000).filter(|_| budget.spend()).count(), 100);
     }
 }

@@ -125,8 +125,9 @@ fn a_node_that_says_nothing_is_left_alone() {
     run(async {
         let servers = Server::start_many(2).await;
         servers[1].always("Hello", Fault::Silence);
-        let (client, files) = client_of(&servers).await;
-        // The greeting is not answered: after a while the other node is asked, and from then on at once.
+        let client = Client::connect(servers.iter().map(Server::addr)).await.unwrap();
+        let files = client.bucket("files").unwrap();
+        // The greeting is not answered: the other node is asked, at once.
         files.put(key_of(&client, &servers[1]), "1").await.unwrap();
         files.put(key_of(&client, &servers[1]), "2").await.unwrap();
         assert_eq!((servers[0].seen("Put"), servers[1].seen("Put")), (2, 0));

@@ -5,13 +5,15 @@ mod connecting;
 mod pipeline;
 mod retries;
 mod routes;
+mod slow;
 mod values;
 
 use std::future::Future;
 use std::time::Duration;
 
 use dynode_client::fake::Server;
-use dynode_client::{Bucket, Client};
+use dynode_client::wire::Topic;
+use dynode_client::{Bucket, Client, NodeId};
 
 /// Far more than any test takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,9 +24,13 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("the test hangs") });
 }
 
-/// A client of all these nodes, and a bucket.
+/// A client that is connected to all these nodes, and a bucket.
 async fn client_of(servers: &[Server]) -> (Client, Bucket) {
     let client = Client::builder().timeout(PATIENCE).connect(servers.iter().map(Server::addr)).await.unwrap();
+    // Requests do not wait for a connection where another node is there already.
+    for server in servers {
+        client.inspect(Some(NodeId(server.id())), Topic::Status).await.unwrap();
+    }
     let bucket = client.bucket("files").unwrap();
     (client, bucket)
 }
