@@ -10,7 +10,7 @@ use dynode_ring::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::limits::{OUT_BYTES_PAUSE, READ_BYTES};
+use super::limits::{OUT_BYTES_PAUSE, READ_BYTES, UNACKNOWLEDGED_MAX};
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,11 @@ pub(super) struct Connection {
     more: bool,
 }
 
+/// A peer that is cut off without a word must not keep its connection for as long as TCP would.
+fn give_up_in_time(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+}
+
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Over {
@@ -55,6 +60,9 @@ impl Connection {
     pub(super) fn new(stream: TcpStream, addr: SocketAddr, role: Role, read: BytesMut) -> Connection {
         // Without it Nagle's algorithm and delayed acknowledgements meet: 40 ms a request.
         let _ = stream.set_nodelay(true);
+        if matches!(role, Role::PeerOut(_)) {
+            give_up_in_time(&stream);
+        }
         let decoder = if role == Role::Stranger { Decoder::handshake() } else { Decoder::new() };
         Connection { role, addr, stream, read, out: OutQueue::new(), decoder, closing: false, more: true }
     }
@@ -62,6 +70,9 @@ impl Connection {
     /// The greeting was accepted.
     pub(super) fn accept(&mut self, role: Role) {
         self.role = role;
+        if matches!(role, Role::PeerIn(_)) {
+            give_up_in_time(&self.stream);
+        }
         self.decoder = if role == Role::Client { Decoder::requests() } else { Decoder::new() };
         self.more = true;
     }

@@ -11,8 +11,18 @@ pub(super) const FRAMES_A_TURN: usize = 256;
 /// A connection whose answers are not read is not read from either: at most this much waits for it, and one answer more.
 pub(super) const OUT_BYTES_PAUSE: usize = 1 << 20;
 
-/// What waits for a peer that reads slowly; beyond it a request is given back as not sent.
+/// What waits for a peer that reads slowly; beyond it a client's write or read is given back as not sent.
 pub(super) const PEER_OUT_BYTES_MAX: usize = 64 << 20;
+
+/// The same for sync: what it asks waits rather than stand before what clients wait for.
+pub(super) const PEER_OUT_BYTES_SYNC: usize = 8 << 20;
+
+/// The same for gossip, which is small, and the only way to tell a slow peer from one that is gone.
+pub(super) const PEER_OUT_BYTES_GOSSIP: usize = PEER_OUT_BYTES_MAX + (1 << 20);
+
+/// What was sent to a peer is acknowledged by its machine within this, or the connection is closed and opened anew. Left
+/// alone TCP would try again ever more seldom, and notice the end of a silent cut minutes late.
+pub(super) const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 
 /// Connections accepted at once.
 pub(super) const CONNECTIONS_MAX: usize = 10_000;

@@ -204,8 +204,7 @@ impl<'a, E: Engine> Shell<'a, E> {
                     _ => None,
                 };
                 let sent = number.and_then(|n| self.connections.get_mut(&n)).is_some_and(|connection| {
-                    connection.waiting() < limits::PEER_OUT_BYTES_MAX
-                        && connection.push(request, &message, &body).is_ok()
+                    connection.waiting() < out_bytes_max(&message) && connection.push(request, &message, &body).is_ok()
                 });
                 if !sent {
                     self.events.push(Event::Unsent { to, request });
@@ -373,6 +372,21 @@ impl<'a, E: Engine> Shell<'a, E> {
 
     fn now(&self) -> Time {
         Time(self.origin.elapsed().as_micros() as u64)
+    }
+}
+
+/// How much may wait for a peer before this message is given back as not sent: gossip, clients' work and sync each have
+/// their own bound, so that none of them starves the one before it.
+fn out_bytes_max(message: &Message) -> usize {
+    match message {
+        Message::Ping(_) | Message::PingFor(_) | Message::Members(_) => limits::PEER_OUT_BYTES_GOSSIP,
+        Message::Digests(_)
+        | Message::Pull(_)
+        | Message::Behind(_)
+        | Message::Handoff(_)
+        | Message::AskLife(_)
+        | Message::Refuse(_) => limits::PEER_OUT_BYTES_SYNC,
+        _ => limits::PEER_OUT_BYTES_MAX,
     }
 }
 
