@@ -125,10 +125,9 @@ fn scenario_14_the_foreground_hardly_notices_an_owner_that_catches_up_after_ten_
             scene.run(2.0)?;
             foreground(&mut scene, 600, 100, KEYS)?;
             let (hinted, declined) = (scene.total(|c| c.hinted), scene.total(|c| c.hints_declined));
-            scene.start(4)?;
-            scene.run(0.2)?;
             let bytes = scene.total(|c| c.sync_bytes_in);
-            let mut meanwhile = foreground(&mut scene, 2, 10, KEYS)?;
+            scene.start(4)?;
+            let mut meanwhile = foreground(&mut scene, 1, 5, KEYS)?;
             let caught_up = scene.total(|c| c.sync_bytes_in) - bytes;
             scene.settle()?;
             let (p99_before, p99_meanwhile) = (p99(&mut before), p99(&mut meanwhile));
