@@ -150,6 +150,7 @@ impl Machine {
             durability: settings.durability,
             seal: SealKey::derive(&settings.secret),
             index_entries_max: limits::INDEX_ENTRIES_MAX,
+            operations_max: limits::OPERATIONS_MAX,
             hint_bytes_max: limits::HINT_BYTES_MAX,
             incarnation: data::first_life() >> 20, // the wall clock's milliseconds
         };

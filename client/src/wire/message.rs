@@ -161,7 +161,7 @@ pub enum Causality {
 pub struct Acks {
     /// Owners that answered.
     pub owners: u8,
-    /// Stand-ins that answered.
+    /// Stand-ins that answered; of a read, owners too whose copy is recovering what it may have lost.
     pub stand_ins: u8,
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Get {
     asked_first: usize,
     /// An owner with a whole copy has answered.
     vouched: bool,
+    /// Those whose copy is recovering: they count as stand-ins do.
+    recovering: Vec<NodeId>,
 }
 
 impl Get {
@@ -55,6 +57,9 @@ impl Get {
     /// A copy has answered.
     fn heard_of(&mut self, node: NodeId, owns: bool, recovering: bool) -> Outcome {
         self.vouched |= owns && !recovering;
+        if recovering {
+            self.recovering.push(node);
+        }
         if recovering && self.strict { self.tally.no(node) } else { self.tally.yes(node) }
     }
 
@@ -163,6 +168,7 @@ impl<E: Engine> Node<E> {
             asked: [self.config.node].into(),
             asked_first: 0,
             vouched: false,
+            recovering: Vec::new(),
         };
         let id = self.new_id();
         let recovering = self.is_recovering(partition)?;
@@ -289,7 +295,10 @@ impl<E: Engine> Node<E> {
                 .freeze(),
         };
         let context = self.config.seal.seal(get.key.bucket(), get.key.key(), &merged.client_context());
-        let acks = self.acks(get.partition, get.tally.yeses());
+        let mut acks = self.acks(get.partition, get.tally.yeses());
+        let recovering = get.recovering.iter().filter(|node| get.tally.yeses().contains(node)).count() as u8;
+        acks.owners -= recovering;
+        acks.stand_ins += recovering;
         if merged.values.is_empty() && !get.vouched {
             self.counters.unmet += 1;
             out.reply(get.reply_to, get.failure());

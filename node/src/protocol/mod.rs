@@ -101,6 +101,8 @@ pub struct Config {
     pub seal: SealKey,
     /// Index entries kept for one partition while an owner is away ([`limits::INDEX_ENTRIES_MAX`]).
     pub index_entries_max: u64,
+    /// Client operations under way, at most ([`limits::OPERATIONS_MAX`]).
+    pub operations_max: usize,
     /// The writes held for owners that are away, in bytes ([`limits::HINT_BYTES_MAX`]).
     pub hint_bytes_max: u64,
     /// Higher than in this node's former runs: the wall clock's milliseconds at its start.
@@ -590,8 +592,8 @@ impl<E: Engine> Node<E> {
         if self.draining {
             return Err(failure(ErrorCode::Unavailable, "this node is stopping: ask another"));
         }
-        if self.client_operations >= limits::OPERATIONS_MAX {
-            let detail = format!("{} operations are under way: try again later", limits::OPERATIONS_MAX);
+        if self.client_operations >= self.config.operations_max {
+            let detail = format!("{} operations are under way: try again later", self.client_operations);
             return Err(failure(ErrorCode::Overloaded, detail));
         }
         if self.held_bytes >= limits::OPERATION_BYTES_MAX {

@@ -125,6 +125,7 @@ impl Cluster {
             seal: SealKey::derive(b"a cluster's secret"),
             index_entries_max: self.setup.index_entries_max,
             incarnation: 1,
+            operations_max: 1000,
             hint_bytes_max: 0, // every node owns every partition
         };
         self.nodes[n] = Some(Node::new(config, store, self.processes, Time(self.now)).map_err(|e| e.to_string())?);

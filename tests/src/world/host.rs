@@ -183,6 +183,7 @@ impl World {
             durability: self.plan.durability,
             seal: self.seal.clone(),
             index_entries_max: self.plan.index_entries_max,
+            operations_max: self.plan.operations_max,
             hint_bytes_max: self.plan.hint_bytes_max,
             incarnation: first_life >> 20,
         };

@@ -3,7 +3,7 @@
 //! Every seed has its own weights, many of them zero, so that rare combinations meet (swarm testing: Groce, Zhang, Eide,
 //! Chen, Regehr, 2012).
 
-use dynode::limits::{HINT_BYTES_MAX, INDEX_ENTRIES_MAX};
+use dynode::limits::{HINT_BYTES_MAX, INDEX_ENTRIES_MAX, OPERATIONS_MAX};
 use dynode::protocol::{Durability, Micros};
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -158,6 +158,8 @@ pub struct Plan {
     pub index_entries_max: u64,
     /// Writes held for owners that are away, in bytes.
     pub hint_bytes_max: u64,
+    /// Client operations under way at one node, at most.
+    pub operations_max: usize,
     /// How long clients and faults go on.
     pub faults_until: u64,
     /// How many different keys clients use.
@@ -256,6 +258,7 @@ impl Plan {
             ),
             index_entries_max: one_of(rng, &[0, 2, 5, 20, INDEX_ENTRIES_MAX, INDEX_ENTRIES_MAX]),
             hint_bytes_max: HINT_BYTES_MAX,
+            operations_max: OPERATIONS_MAX,
             faults_until: one_of(rng, &[2, 5, 10, 20, 40]) * SECOND,
             keys: one_of(rng, &[1, 2, 3, 5, 8, 40]),
             buckets: one_of(rng, &[1, 1, 2]),
@@ -292,6 +295,7 @@ impl Plan {
             durability: Durability::Group,
             index_entries_max: INDEX_ENTRIES_MAX,
             hint_bytes_max: HINT_BYTES_MAX,
+            operations_max: OPERATIONS_MAX,
             faults_until: 0,
             keys: 0,
             buckets: 1,

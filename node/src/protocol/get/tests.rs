@@ -25,6 +25,7 @@ fn node() -> Node<MemoryEngine> {
         durability: Durability::Group,
         seal: SealKey::derive(b"secret"),
         index_entries_max: 100,
+        operations_max: 1000,
         hint_bytes_max: 1 << 20,
         incarnation: 1,
     };

@@ -206,6 +206,7 @@ fn node(n: u64, count: u64, engine: MemoryEngine, first_life: u64, now: Time) ->
         seal: SealKey::derive(b"secret"),
         index_entries_max: 100,
         incarnation: 1,
+        operations_max: 1000,
         hint_bytes_max: 1 << 20,
     };
     let store = Store::open(engine, NodeId(n), first_life, Past::Whole).unwrap();
