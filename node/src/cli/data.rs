@@ -131,6 +131,12 @@ pub(super) async fn delete(target: &TargetArgs, args: DeleteArgs) -> Done {
 
 fn report(target: &TargetArgs, bucket: &[u8], key: &[u8], written: &Written) -> Done {
     if !target.json {
+        let acks = written.acks();
+        if acks.stand_ins > 0 {
+            let (owners, stand_ins) = (u64::from(acks.owners), u64::from(acks.stand_ins));
+            let by = format!("{} and {}", units::counted(owners, "owner"), units::counted(stand_ins, "stand-in"));
+            remark(&format!("acknowledged by {by}: the owners that are away get it when they are back"));
+        }
         return Ok(());
     }
     let mut document = place_json(bucket, key);

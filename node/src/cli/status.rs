@@ -269,7 +269,37 @@ fn alarms(name: &str, report: &Value) -> Vec<String> {
         let count = report["counters"][counter].as_u64().filter(|count| *count > 0)?;
         Some(format!("{} {name}: {count} {words}: a bug, please report it", "ALARM:".red().bold()))
     };
-    said.into_iter().filter_map(alarm).chain(damage(name, report)).collect()
+    said.into_iter().filter_map(alarm).chain(damage(name, report)).chain(away(name, report)).collect()
+}
+
+/// What a node does because others are away, or because it was.
+fn away(name: &str, report: &Value) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let mut say = |head: &str, words: String| remarks.push(format!("{} {name}: {words}", head.yellow()));
+    let hints = &report["hints"];
+    if let Some(copies @ 1..) = hints["partitions"].as_u64() {
+        let bytes = hints["bytes"].as_u64().unwrap_or(0);
+        let since = units::uptime(hints["oldest_seconds"].as_u64().unwrap_or(0));
+        let full = if Some(bytes) >= hints["bytes_max"].as_u64() { ", over its budget" } else { "" };
+        let held = units::counted(copies, "partition");
+        say(
+            "hints:",
+            format!("holds {} of {held} for owners that are away, the oldest for {since}{full}", units::bytes(bytes)),
+        );
+    }
+    if let Some(copies @ 1..) = report["sync"]["recovering"].as_u64() {
+        let copies = units::counted(copies, "partition");
+        say(
+            "recovering:",
+            format!("what it may have lost of {copies}; strict quorums do not count it there until then"),
+        );
+    }
+    let peers = report["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let open = peers.iter().filter(|peer| peer["breaker"].as_str().is_some_and(|state| state != "closed"));
+    for peer in open.filter_map(|peer| peer["name"].as_str()) {
+        say("breaker:", format!("{peer} takes requests and answers nothing; it is only probed until it does"));
+    }
+    remarks
 }
 
 /// What is wrong with a node's disk, and what was.

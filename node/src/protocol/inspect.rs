@@ -202,6 +202,7 @@ impl<E: Engine> Node<E> {
             "name": member.name,
             "node": member.id.to_string(),
             "addr": member.addr,
+            "breaker": self.breakers.state(member.id),
             "up": self.up.contains(&member.id),
             "state": self.liveness(member.id),
         });
