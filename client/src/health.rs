@@ -40,12 +40,12 @@ impl Estimate {
         }
     }
 
-    /// After how long a read is also sent elsewhere: about one in twenty takes as long.
+    /// After how long a read is also sent elsewhere: one in fifty or fewer takes as long.
     pub(crate) fn hedge_after(self) -> Duration {
         match self.mean_us {
             0 => HEDGE_AFTER_UNKNOWN,
             mean_us => {
-                let after_us = u64::from(mean_us) + 3 * u64::from(self.deviation_us);
+                let after_us = u64::from(mean_us) + 4 * u64::from(self.deviation_us);
                 Duration::from_micros(after_us).clamp(HEDGE_AFTER_MIN, HEDGE_AFTER_MAX)
             }
         }

@@ -56,7 +56,7 @@ pub(crate) const HEDGE_AFTER_UNKNOWN: Duration = Duration::from_millis(50);
 /// A node that is avoided is asked by one in so many of the requests that would have gone there.
 pub(crate) const PROBE_SHARE: u32 = 100;
 
-/// And once in about this time where they are few: how late a node that is well again may be noticed, times five.
+/// And once in about this time where they are few: some such times pass until a node that is well again is noticed.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// But not more often than this: its answers need time to come.
@@ -91,7 +91,7 @@ pub(crate) const RETRIES_PER_HUNDRED: i64 = 10;
 /// Most retries that can be saved up: enough for a burst of trouble after a quiet time, too few for a storm.
 pub(crate) const RETRIES_SAVED_MAX: i64 = 100;
 
-/// A hundred reads earn so many hedges: about as many as are late by [`HEDGE_AFTER_MIN`] and its like.
+/// A hundred reads earn so many hedges: twice as many as are late where nothing is wrong.
 pub(crate) const HEDGES_PER_HUNDRED: i64 = 5;
 
 /// Most hedges that can be saved up: enough for the reads that are under way when a node falls silent.

@@ -84,17 +84,14 @@ fn a_slow_first_owner_is_avoided_and_found_again() {
         servers[1].always("Get", Fault::Delay(SLOW));
         servers[1].always("Put", Fault::Delay(SLOW));
         // Until it has been noticed.
-        while {
-            files.get(&key).await.unwrap();
-            servers[1].seen("Get") == 0
-        } {}
-        let mut unnoticed = 0;
-        for _ in 0..5 {
-            let before = servers[1].seen("Put");
-            files.put(&key, "1").over_current().await.unwrap();
-            unnoticed += servers[1].seen("Put") - before;
-        }
-        assert!(unnoticed <= 1, "{unnoticed} writes went to the slow owner");
+        until_with(
+            || servers[2].seen("Put") >= 5,
+            async || {
+                files.get(&key).await.unwrap();
+                files.put(&key, "1").over_current().await.unwrap();
+            },
+        )
+        .await;
         let before = (servers[1].seen("Put"), servers[1].seen("Get"));
         for _ in 0..500 {
             files.put(&key, "1").over_current().await.unwrap();
@@ -174,6 +171,8 @@ fn a_write_on_a_slow_connection_is_not_cut() {
         let (_, files) = client_of(std::slice::from_ref(&server)).await;
         server.next("Put", [Fault::Delay(SLOW * 3)]);
         server.always("Get", Fault::Silence);
+        // What the client asks by itself.
+        server.always("GetLayout", Fault::Silence);
         let write = tokio::spawn(files.put("a", "1").into_future());
         until(|| server.seen("Put") == 1).await;
         // Nothing comes for longer than a connection may be silent without writes, and reads time out meanwhile.
