@@ -91,6 +91,14 @@ pub const SYNC_BURST: Micros = Micros::millis(100);
 /// The keys in one part of an answer, for the same reason.
 pub const ANSWER_KEYS: usize = 1024;
 
+/// The same while clients wait. With it goes how much of the index is read for a part, eight entries a key: one to two
+/// milliseconds.
+pub const ANSWER_KEYS_BUSY: usize = 256;
+
+/// Answers without anything in them, after which a pull is given up: as many as it takes to read the longest index of a
+/// partition ([`INDEX_ENTRIES_MAX`]) many times over in the smallest slices.
+pub const EMPTY_ANSWERS_MAX: u32 = 4096;
+
 /// A pull that was not answered for so long is given up; the next round begins it anew.
 pub const PULL_TIMEOUT: Micros = Micros::secs(5);
 
@@ -99,6 +107,13 @@ pub const DIGEST_TIMEOUT: Micros = Micros::secs(5);
 
 /// Scans that a node keeps snapshots for: each holds back the compaction of what it still shows.
 pub const SCANS_MAX: usize = 32;
+
+/// Deltas of more than one part that a node is the source of: each holds up to 3 MiB of what was read of the index, and
+/// the clocks. Two owners that are behind have so many pulls under way.
+pub const DELTAS_MAX: usize = 32;
+
+/// A delta that nobody went on with for so long is dropped: to begin it anew costs a reading of the index.
+pub const DELTA_IDLE: Micros = Micros::secs(15);
 
 /// A scan that nobody went on with for so long is dropped.
 pub const SCAN_IDLE: Micros = Micros::secs(60);

@@ -4,7 +4,7 @@
 //! come from one snapshot. An answer is bounded; each part of it is valid by itself, so that an interruption costs only
 //! what was under way.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use dynode_ring::{NodeId, PartitionId};
@@ -16,7 +16,8 @@ use crate::dot::Dot;
 use crate::engine::{Engine, EngineError, Space, View};
 use crate::key::ObjectKey;
 use crate::object::{Object, Payload};
-use crate::place::{index_at, index_dot, object_at, object_key, partition_end};
+use crate::place::{object_at, object_key, partition_end};
+use crate::reading::{Reading, above_watermark, read_index};
 use crate::rules::{Rule, broken};
 use crate::store::{Store, damaged};
 
@@ -31,22 +32,20 @@ pub struct Budget {
 }
 
 impl Budget {
-    fn is_spent(&self, bytes: usize, keys: usize) -> bool {
+    pub(crate) fn is_spent(&self, bytes: usize, keys: usize) -> bool {
         keys > 0 && (bytes >= self.bytes || keys >= self.keys)
     }
 }
 
-/// So many index entries are looked at for one part of an answer. Within the bound every entry carries all the dots of
-/// its key that the asker lacks; beyond it (an owner away for a million writes of one partition) the rest follows with
-/// the next part.
-const INDEX_READ_MAX: u64 = 1 << 20;
+/// Index entries read for a delta of one key: where more is missing it is left to the sync of all.
+const READS_FOR_ONE_KEY: u64 = 8192;
 
-/// A delta from the index.
+/// A part of a delta from the index.
 #[derive(Debug, Default)]
 pub struct Delta {
     /// The entries that the asker lacks.
     pub entries: Vec<Entry>,
-    /// The rest did not fit.
+    /// The rest did not fit, or is not found yet.
     pub more: bool,
     /// With the last part of an answer about all keys: what this copy knows to be closed and the asker does not. Once the
     /// asker has taken in the entries it contains all that this copy does, and may say the same.
@@ -67,6 +66,7 @@ pub struct Scan<S> {
     view: S,
     /// The source as it was: some of its objects may come from scans of its own that are not finished.
     source: Copy,
+    reading: Reading,
 }
 
 /// A page of a scan.
@@ -81,34 +81,69 @@ pub struct Page {
 }
 
 impl<E: Engine> Store<E> {
-    /// What a copy with the clock `asker` lacks, from the index; `None` when the index does not reach back so far. Where
-    /// there is no copy nothing is lacking.
-    /// `only`: nothing but this key.
+    /// The next part of what a copy with the clock `asker` lacks, from the index; `None` when the index does not reach back
+    /// so far. Where there is no copy nothing is lacking. `reading` remembers what was found for the parts before; without
+    /// it the same comes of it, later.
     pub fn delta(
         &mut self,
         partition: PartitionId,
         asker: &Clock,
-        only: Option<&ObjectKey>,
+        reading: &mut Reading,
         budget: Budget,
     ) -> Result<Option<Delta>, EngineError> {
-        self.commit(true)?;
-        self.find(partition)?;
-        let Some((engine, _, copy)) = self.loaded(partition) else { return Ok(Some(Delta::default())) };
-        if !asker.covers(copy.watermark()) && !broken(Rule::Delta) {
+        let Some((engine, copy)) = self.synced(partition)? else { return Ok(Some(Delta::default())) };
+        if !reaches_back(copy, asker) {
             return Ok(None);
         }
-        let mut delta = entries(engine, copy, asker, only, budget, &copy.missing_in(asker))?;
-        if !delta.more && only.is_none() {
+        let mut delta = reading.part(engine, copy, asker, budget)?;
+        if !delta.more {
             delta.closed = copy.clock().closed_beyond(asker);
         }
         Ok(Some(delta))
+    }
+
+    /// As [`Store::delta`], of one key. `more` and no entry: too much else is missing to find its dots.
+    pub fn delta_of(
+        &mut self,
+        partition: PartitionId,
+        asker: &Clock,
+        key: &ObjectKey,
+    ) -> Result<Option<Delta>, EngineError> {
+        let Some((engine, copy)) = self.synced(partition)? else { return Ok(Some(Delta::default())) };
+        if !reaches_back(copy, asker) {
+            return Ok(None);
+        }
+        let mut missing: VecDeque<DotRange> = above_watermark(copy, copy.missing_in(asker)).collect();
+        let count = missing.iter().fold(0u64, |n, r| n.saturating_add(r.last - r.first + 1));
+        if count > READS_FOR_ONE_KEY {
+            return Ok(Some(Delta { more: true, ..Delta::default() }));
+        }
+        let mut dots = Vec::new();
+        read_index(engine, copy, &mut missing, usize::MAX, &mut |dot, of| dots.extend((of == *key).then_some(dot)))?;
+        let mut delta = Delta::default();
+        if !dots.is_empty() {
+            dots.sort_unstable();
+            let (mut entry, _) = entry(engine, copy, asker, key.clone(), dots)?;
+            if broken(Rule::Dots) {
+                entry.dots.clear();
+            }
+            delta.entries.push(entry);
+        }
+        Ok(Some(delta))
+    }
+
+    /// The copy, with all that it says synced.
+    fn synced(&mut self, partition: PartitionId) -> Result<Option<(&E, &Copy)>, EngineError> {
+        self.commit(true)?;
+        self.find(partition)?;
+        Ok(self.loaded(partition).map(|(engine, _, copy)| (engine, &*copy)))
     }
 
     /// Begins a scan of the partition: everything the copy holds, as of now.
     pub fn scan(&mut self, partition: PartitionId) -> Result<Scan<E::Snapshot>, EngineError> {
         self.commit(true)?;
         let source = self.copy(partition)?.clone();
-        Ok(Scan { partition, view: self.engine.snapshot(), source })
+        Ok(Scan { partition, view: self.engine.snapshot(), source, reading: Reading::new() })
     }
 }
 
@@ -120,17 +155,10 @@ impl<S: View> Scan<S> {
 
     /// The next page for an asker with this clock that has taken in everything up to `after`. First whatever the index
     /// still has and the asker lacks, with its dots; then the keys in order, values only where the asker lacks them.
-    pub fn page(&self, asker: &Clock, after: &Bytes, budget: Budget) -> Result<Page, EngineError> {
-        let watermark = self.source.watermark();
-        let missing: Vec<DotRange> = self
-            .source
-            .missing_in(asker)
-            .into_iter()
-            .map(|r| DotRange { first: r.first.max(watermark.base(r.actor).saturating_add(1)), ..r })
-            .filter(|r| r.first <= r.last)
-            .collect();
-        let indexed = entries(&self.view, &self.source, asker, None, budget, &missing)?;
-        if !indexed.entries.is_empty() {
+    /// With no parts and not done the index was not read far enough yet.
+    pub fn page(&mut self, asker: &Clock, after: &Bytes, budget: Budget) -> Result<Page, EngineError> {
+        let indexed = self.reading.part(&self.view, &self.source, asker, budget)?;
+        if indexed.more || !indexed.entries.is_empty() {
             let parts = indexed.entries.into_iter().map(Part::Entry).collect();
             return Ok(Page { parts, after: after.clone(), done: false });
         }
@@ -179,66 +207,25 @@ impl<S: View> Scan<S> {
     }
 }
 
-/// Reads the index entries of `missing` and the objects of their keys.
-fn entries<V: View>(
+/// What the copy holds of a key, for an asker that is told these dots of it; and about how many bytes that is.
+pub(crate) fn entry<V: View>(
     view: &V,
     copy: &Copy,
     asker: &Clock,
-    only: Option<&ObjectKey>,
-    budget: Budget,
-    missing: &[DotRange],
-) -> Result<Delta, EngineError> {
-    let mut wanted: BTreeMap<ObjectKey, Vec<Dot>> = BTreeMap::new();
-    let mut looked_at = 0;
-    let mut delta = Delta::default();
-    for range in missing {
-        let at = |counter| index_at(copy.partition(), Dot { actor: range.actor, counter });
-        let (from, to) = (at(range.first), at(range.last.saturating_add(1)));
-        let mut wrong = None;
-        let mut found = 0;
-        view.scan(Space::Index, &from, &to, &mut |at, value| {
-            if looked_at == INDEX_READ_MAX {
-                delta.more = true;
-                return false;
-            }
-            looked_at += 1;
-            found += 1;
-            match index_dot(at).zip(codec::decode_index(Bytes::copy_from_slice(value)).ok()) {
-                Some((dot, (key, _))) if only.is_none_or(|k| *k == key) => wanted.entry(key).or_default().push(dot),
-                Some(_) => {}
-                None => wrong = Some(Corrupt("an index entry")),
-            }
-            wrong.is_none()
-        })?;
-        // Every dot above the watermark has its entry: a hole would be a write that nobody can be told of.
-        if wrong.is_none() && !delta.more && found != range.last - range.first + 1 && !broken(Rule::Delta) {
-            wrong = Some(Corrupt("the index lacks an entry of the clock"));
-        }
-        if let Some(wrong) = wrong {
-            return Err(damaged(copy.partition(), Space::Index, &wrong));
-        }
-        if delta.more {
-            break;
-        }
-    }
-    if delta.more && only.is_some() {
-        return Ok(delta); // one key's dots among too many others: left to the sync of all
-    }
-    let mut size = 0;
-    for (key, dots) in wanted {
-        if budget.is_spent(size, delta.entries.len()) {
-            delta.more = true;
-            break;
-        }
-        let bytes = view.get(Space::Objects, &object_at(copy.partition(), key.as_bytes()))?;
-        let stored = bytes.map_or(Ok(Object::default()), codec::decode_object);
-        let object = copy.fill(&key, stored.map_err(|e| damaged(copy.partition(), Space::Objects, &e))?);
-        let object = without_known(object, asker);
-        size += key.as_bytes().len() + held(&object) + 24 * dots.len();
-        let dots = if broken(Rule::Dots) && only.is_some() { Vec::new() } else { dots };
-        delta.entries.push(Entry { key, object, dots });
-    }
-    Ok(delta)
+    key: ObjectKey,
+    dots: Vec<Dot>,
+) -> Result<(Entry, usize), EngineError> {
+    let bytes = view.get(Space::Objects, &object_at(copy.partition(), key.as_bytes()))?;
+    let stored = bytes.map_or(Ok(Object::default()), codec::decode_object);
+    let object = copy.fill(&key, stored.map_err(|e| damaged(copy.partition(), Space::Objects, &e))?);
+    let object = without_known(object, asker);
+    let size = key.as_bytes().len() + held(&object) + 24 * dots.len();
+    Ok((Entry { key, object, dots }, size))
+}
+
+/// Is all that the asker lacks still in the copy's index?
+fn reaches_back(copy: &Copy, asker: &Clock) -> bool {
+    asker.covers(copy.watermark()) || broken(Rule::Delta)
 }
 
 /// Leaves out the values that the asker has, or had and let go.

@@ -20,6 +20,7 @@
 //! | [`copy`] | one copy: apply, read |
 //! | `load` | how a copy is opened: its checkpoint, and the index entries since |
 //! | [`answer`] | what a copy says to one that is behind: deltas and scans |
+//! | [`reading`] | reading the index for a delta, part by part |
 //! | [`absorb`] | taking such an answer in |
 //! | [`lives`] | lives that have ended: refusing them; copies that are too old |
 //! | `scans` | scans that are not finished: what a copy has seen beyond its clock |
@@ -47,6 +48,7 @@ pub mod memory;
 pub mod object;
 mod place;
 pub mod quarantine;
+pub mod reading;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub mod rules;

@@ -5,6 +5,7 @@ mod common;
 use bytes::Bytes;
 use common::hand::*;
 use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::reading::Reading;
 use dynode_storage::{Clock, Dot, Engine, Object, ObjectKey, Past, Space, Store, View};
 
 #[test]
@@ -61,8 +62,8 @@ fn a_copy_that_others_know_more_of_begins_a_new_life() {
         let dots: Vec<Dot> = (1..=ahead.counter).map(|counter| Dot { counter, ..old }).collect();
         assert_eq!(other.apply(P, &key(1), Object::delete(Clock::new()), &dots).unwrap(), Ok(5));
         cut(&mut other);
-        let scan = other.scan(P).unwrap();
-        let all = page(&scan, a, &Bytes::new(), ALL);
+        let mut scan = other.scan(P).unwrap();
+        let all = page(&mut scan, a, &Bytes::new(), ALL);
         take(a, &Bytes::new(), all).unwrap();
     });
 
@@ -111,7 +112,7 @@ fn a_discarded_copy_is_gone_with_all_it_had_and_its_neighbours_stay() {
         assert_eq!(clock(&mut a).len(), 1);
         for p in [before, after] {
             assert_eq!(a.read(p, &key(0)).unwrap().values.len(), 1);
-            assert_eq!(a.delta(p, &Clock::new(), None, ALL).unwrap().unwrap().entries.len(), 1);
+            assert_eq!(a.delta(p, &Clock::new(), &mut Reading::new(), ALL).unwrap().unwrap().entries.len(), 1);
         }
     }
 }
@@ -133,7 +134,7 @@ fn looking_at_a_copy_that_is_not_there_makes_none() {
     let mut a = store(1);
     assert_eq!(a.read(P, &key(0)).unwrap(), Object::default());
     assert_eq!(a.told(P).unwrap(), Clock::new());
-    assert!(a.delta(P, &Clock::new(), None, ALL).unwrap().unwrap().entries.is_empty());
+    assert!(a.delta(P, &Clock::new(), &mut Reading::new(), ALL).unwrap().unwrap().entries.is_empty());
     assert_eq!(a.list(P, b"bk", b"", b"", 10).unwrap(), (vec![], false));
     assert_eq!((a.recount(P).unwrap(), a.strip(P, 10).unwrap()), ((0, 0), 0));
     assert!(!a.collect(P, &[]).unwrap() && !a.hear(P, &Clock::new()).unwrap() && a.find(P).unwrap().is_none());
@@ -204,7 +205,7 @@ fn what_was_synced_is_told_and_nothing_else() {
 fn an_answer_says_nothing_that_is_not_synced() {
     let mut a = store(1);
     put(&mut a, &key(0), b"v", Clock::new());
-    assert_eq!(a.delta(P, &Clock::new(), None, ALL).unwrap().unwrap().entries.len(), 1);
+    assert_eq!(a.delta(P, &Clock::new(), &mut Reading::new(), ALL).unwrap().unwrap().entries.len(), 1);
     assert!(!a.has_unsynced() && !a.engine().has_unsynced(), "after a delta");
     put(&mut a, &key(1), b"v", Clock::new());
     let scan = a.scan(P).unwrap();
@@ -234,7 +235,11 @@ fn an_entry_carries_every_dot_of_its_key() {
     pull(&mut a, &mut b);
     dots.push(other);
     for only in [None, Some(key(0))] {
-        let delta = a.delta(P, &Clock::new(), only.as_ref(), ALL).unwrap().unwrap();
+        let delta = match &only {
+            Some(key) => a.delta_of(P, &Clock::new(), key),
+            None => a.delta(P, &Clock::new(), &mut Reading::new(), ALL),
+        };
+        let delta = delta.unwrap().unwrap();
         assert_eq!(delta.entries[0].key, key(0));
         assert_eq!(delta.entries[0].dots, dots);
         assert_eq!(delta.entries.len(), if only.is_some() { 1 } else { 2 });
@@ -253,6 +258,6 @@ fn index_entries_wait_for_all_others_to_be_collected_and_for_one_to_be_cut() {
     assert!(!a.cut_index(P, &[&one, &none]).unwrap() && !a.cut_index(P, &[]).unwrap(), "what nobody else has stays");
     assert!(a.cut_index(P, &[&none, &both]).unwrap());
     assert_eq!(a.copy(P).unwrap().indexed(), 0);
-    assert!(a.delta(P, &one, None, ALL).unwrap().is_none(), "the index does not reach back so far");
-    assert!(a.delta(P, &both, None, ALL).unwrap().is_some());
+    assert!(a.delta(P, &one, &mut Reading::new(), ALL).unwrap().is_none(), "the index does not reach back so far");
+    assert!(a.delta(P, &both, &mut Reading::new(), ALL).unwrap().is_some());
 }

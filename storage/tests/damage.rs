@@ -5,6 +5,7 @@ use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::answer::Budget;
 use dynode_storage::engine::Step;
 use dynode_storage::memory::MemoryEngine;
+use dynode_storage::reading::Reading;
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey, Past, Space, Store, View};
 
 const P: PartitionId = PartitionId(5);
@@ -72,8 +73,8 @@ fn a_damaged_object() {
             is_damage(store.read(P, &key), Space::Objects);
             let dot = store.next_dot(P).unwrap();
             is_damage(store.apply(P, &key, Object::delete(Clock::new()), &[dot]), Space::Objects);
-            is_damage(store.delta(P, &Clock::new(), None, ALL), Space::Objects);
-            is_damage(store.delta(P, &Clock::new(), Some(&key), ALL), Space::Objects);
+            is_damage(store.delta(P, &Clock::new(), &mut Reading::new(), ALL), Space::Objects);
+            is_damage(store.delta_of(P, &Clock::new(), &key), Space::Objects);
             is_damage(store.recount(P), Space::Objects);
             is_damage(store.list(P, b"bk", b"", b"", 10), Space::Objects);
             let none = Clock::new();
@@ -96,7 +97,7 @@ fn a_damaged_index() {
         for wreck in [foreign, value[..8].to_vec(), Vec::new()] {
             let mut store = with(&engine, Space::Index, &at, wreck);
             // The last entry is newer than the checkpoint: the copy does not even open.
-            is_damage(store.delta(P, &Clock::new(), None, ALL), Space::Index);
+            is_damage(store.delta(P, &Clock::new(), &mut Reading::new(), ALL), Space::Index);
             match store.read(P, &key(1)) {
                 Ok(object) => assert!(i != 3 && object.values.len() == 1),
                 damage => is_damage(damage, Space::Index),
@@ -106,7 +107,7 @@ fn a_damaged_index() {
         engine.write(&[Step::Delete(Space::Index, at)], true).unwrap();
         let mut store = Store::open(engine, NodeId(1), 9, Past::Whole).unwrap();
         if i < 3 {
-            is_damage(store.delta(P, &Clock::new(), None, ALL), Space::Index); // a hole: a write nobody is told of
+            is_damage(store.delta(P, &Clock::new(), &mut Reading::new(), ALL), Space::Index); // a hole: a write nobody is told of
         }
     }
 }
@@ -130,7 +131,7 @@ fn a_damaged_checkpoint() {
         is_damage(store.told(P), Space::Clocks);
         is_damage(store.next_dot(P), Space::Clocks);
         is_damage(store.apply(P, &key(0), Object::default(), &[]), Space::Clocks);
-        is_damage(store.delta(P, &Clock::new(), None, ALL), Space::Clocks);
+        is_damage(store.delta(P, &Clock::new(), &mut Reading::new(), ALL), Space::Clocks);
         // What is damaged is discarded whole, and begins anew.
         store.discard(P).unwrap();
         store.commit(true).unwrap();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::answer::Budget;
 use dynode_storage::engine::Step;
+use dynode_storage::reading::Reading;
 use dynode_storage::rocks::{LogDamage, Options};
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey, Past, RocksEngine, Space, Store, View};
 
@@ -139,7 +140,7 @@ fn damaged_tables_are_damage_and_never_absence() {
                 }
             }
             let all = Budget { bytes: usize::MAX, keys: usize::MAX };
-            match store.delta(P, &Clock::new(), None, all) {
+            match store.delta(P, &Clock::new(), &mut Reading::new(), all) {
                 Ok(delta) => assert_eq!(delta.expect("the index reaches back").entries.len(), 20_000),
                 Err(e) => {
                     assert!(matches!(e, EngineError::Damaged { .. }), "{e}");

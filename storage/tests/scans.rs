@@ -5,8 +5,10 @@ mod common;
 use bytes::Bytes;
 use common::hand::*;
 use dynode_ring::NodeId;
-use dynode_storage::answer::{Budget, Page};
+use dynode_storage::answer::{Budget, Page, Scan};
 use dynode_storage::codec::Part;
+use dynode_storage::memory::MemorySnapshot;
+use dynode_storage::reading::Reading;
 use dynode_storage::{Clock, Past, Refused, Store};
 
 #[test]
@@ -16,10 +18,10 @@ fn every_key_of_a_scan_of_many_pages_arrives() {
         put(&mut a, &key(i), b"v", Clock::new());
     }
     cut(&mut a);
-    let scan = a.scan(P).unwrap();
+    let mut scan = a.scan(P).unwrap();
     let mut after = Bytes::new();
     loop {
-        let next = page(&scan, &mut b, &after, ONE);
+        let next = page(&mut scan, &mut b, &after, ONE);
         let (before, done) = (std::mem::replace(&mut after, next.after.clone()), next.done);
         take(&mut b, &before, next).unwrap();
         if done {
@@ -41,14 +43,14 @@ fn a_budget_of_nothing_still_moves_one_key_at_a_time() {
     }
     for left in [2, 1, 0] {
         let asker = clock(&mut b);
-        let delta = a.delta(P, &asker, None, none).unwrap().unwrap();
+        let delta = a.delta(P, &asker, &mut Reading::new(), none).unwrap().unwrap();
         assert_eq!((delta.entries.len(), delta.more), (1, left > 0));
         b.absorb_delta(P, delta.entries).unwrap().unwrap();
     }
     let mut c = store(3);
     put(&mut a, &key(9), b"above the watermark", Clock::new());
-    let scan = a.scan(P).unwrap();
-    let first = page(&scan, &mut c, &Bytes::new(), none);
+    let mut scan = a.scan(P).unwrap();
+    let first = page(&mut scan, &mut c, &Bytes::new(), none);
     assert!(!first.done && matches!(first.parts[..], [Part::Entry(_)]), "what is indexed comes first, with its dots");
 }
 
@@ -59,20 +61,20 @@ fn a_page_that_does_not_join_on_is_refused() {
         put(&mut a, &key(i), b"v", Clock::new());
     }
     cut(&mut a);
-    let scan = a.scan(P).unwrap();
-    let first = page(&scan, &mut b, &Bytes::new(), ONE);
+    let mut scan = a.scan(P).unwrap();
+    let first = page(&mut scan, &mut b, &Bytes::new(), ONE);
     let second_at = first.after.clone();
-    let second = page(&scan, &mut b, &second_at, ONE);
-    let last = page(&scan, &mut b, &second.after, ALL);
+    let second = page(&mut scan, &mut b, &second_at, ONE);
+    let last = page(&mut scan, &mut b, &second.after, ALL);
     let before_last = second.after.clone();
     assert!(last.done);
     assert_eq!(take(&mut b, &before_last, last), Err(Refused), "two pages are missing");
     assert!(clock(&mut b).is_empty(), "nothing is claimed");
     take(&mut b, &Bytes::new(), first).unwrap();
-    let last = page(&scan, &mut b, &before_last, ALL);
+    let last = page(&mut scan, &mut b, &before_last, ALL);
     assert_eq!(take(&mut b, &before_last, last), Err(Refused), "one page is missing");
     take(&mut b, &second_at, second).unwrap();
-    let last = page(&scan, &mut b, &before_last, ALL);
+    let last = page(&mut scan, &mut b, &before_last, ALL);
     assert_eq!(take(&mut b, &before_last, last), Ok(()));
     assert_eq!(clock(&mut a), clock(&mut b));
 }
@@ -83,7 +85,7 @@ fn a_claim_without_the_indexed_writes_is_refused() {
     put(&mut a, &key(0), b"v", Clock::new());
     cut(&mut a);
     let above = delete(&mut a, &key(1));
-    let scan = a.scan(P).unwrap();
+    let mut scan = a.scan(P).unwrap();
     // Made for a copy that had the delete, whose dot is all that is left of it; this one was rolled back since.
     let made_for_another = scan.page(&[above].into_iter().collect(), &Bytes::new(), ALL).unwrap();
     assert!(made_for_another.done);
@@ -97,7 +99,7 @@ fn a_refused_page_leaves_the_copy_as_it_was() {
     put(&mut a, &key(0), b"first", Clock::new());
     let known = put(&mut a, &key(1), b"known", Clock::new());
     cut(&mut a);
-    let scan = a.scan(P).unwrap();
+    let mut scan = a.scan(P).unwrap();
     let made_for_another = scan.page(&[known].into_iter().collect(), &Bytes::new(), ALL).unwrap();
     assert_eq!(take(&mut b, &Bytes::new(), made_for_another), Err(Refused));
     assert!(values(&mut b, &key(0)).is_empty(), "the key before the one that was refused");
@@ -112,15 +114,15 @@ fn pages_that_come_twice_or_anew_take_nothing_back() {
         put(&mut a, &key(i), b"v", Clock::new());
     }
     cut(&mut a);
-    let scan = a.scan(P).unwrap();
-    let first = || scan.page(&Clock::new(), &Bytes::new(), ONE).unwrap();
-    let at = first().after;
-    let second = page(&scan, &mut b, &at, ONE);
+    let mut scan = a.scan(P).unwrap();
+    let first = |scan: &mut Scan<MemorySnapshot>| scan.page(&Clock::new(), &Bytes::new(), ONE).unwrap();
+    let at = first(&mut scan).after;
+    let second = page(&mut scan, &mut b, &at, ONE);
     let second_at = second.after.clone();
-    take(&mut b, &Bytes::new(), first()).unwrap();
+    take(&mut b, &Bytes::new(), first(&mut scan)).unwrap();
     take(&mut b, &at, second).unwrap();
-    take(&mut b, &Bytes::new(), first()).unwrap();
-    let rest = page(&scan, &mut b, &second_at, ALL);
+    take(&mut b, &Bytes::new(), first(&mut scan)).unwrap();
+    let rest = page(&mut scan, &mut b, &second_at, ALL);
     assert_eq!(take(&mut b, &second_at, rest), Ok(()), "the first page again did not take back the second");
 }
 
@@ -135,15 +137,15 @@ fn values_of_an_unfinished_scan_travel_with_their_past() {
         let new = replace(&mut a, &key(0), b"new");
         put(&mut a, &key(1), b"more", Clock::new());
         cut(&mut a);
-        let scan = a.scan(P).unwrap();
-        let first = page(&scan, &mut b, &Bytes::new(), ONE);
+        let mut scan = a.scan(P).unwrap();
+        let first = page(&mut scan, &mut b, &Bytes::new(), ONE);
         take(&mut b, &Bytes::new(), first).unwrap();
         assert!(b.copy(P).unwrap().is_scanning() && !clock(&mut b).has(new));
         put(&mut b, &key(0), b"aside", Clock::new());
         if by_scan {
             cut(&mut b);
-            let scan = b.scan(P).unwrap();
-            let all = page(&scan, &mut c, &Bytes::new(), ALL);
+            let mut scan = b.scan(P).unwrap();
+            let all = page(&mut scan, &mut c, &Bytes::new(), ALL);
             take(&mut c, &Bytes::new(), all).unwrap();
         } else {
             pull(&mut c, &mut b);
@@ -170,10 +172,10 @@ fn many_scans_that_break_off_lose_no_past() {
         assert_eq!(c.apply(P, &last, letter, &[between]).unwrap(), Ok(1));
         replace(&mut a, &last, b"new");
         cut(&mut a);
-        let scan = a.scan(P).unwrap();
+        let mut scan = a.scan(P).unwrap();
         let mut after = Bytes::new();
         for _ in 0..pages {
-            let next = page(&scan, &mut b, &after, ONE);
+            let next = page(&mut scan, &mut b, &after, ONE);
             let before = std::mem::replace(&mut after, next.after.clone());
             take(&mut b, &before, next).unwrap();
         }
@@ -198,8 +200,8 @@ fn the_set_hash_survives_a_crash_in_the_middle_of_a_scan() {
         put(&mut a, &key(i), b"v", Clock::new());
     }
     cut(&mut a);
-    let scan = a.scan(P).unwrap();
-    let first = page(&scan, &mut b, &Bytes::new(), ONE);
+    let mut scan = a.scan(P).unwrap();
+    let first = page(&mut scan, &mut b, &Bytes::new(), ONE);
     take(&mut b, &Bytes::new(), first).unwrap();
     b.commit(true).unwrap();
     let mut b = Store::open(b.into_engine(), NodeId(2), 9, Past::Whole).unwrap();
@@ -215,8 +217,8 @@ fn scans_that_the_clock_has_caught_up_with_are_forgotten() {
     }
     pull(&mut c, &mut a);
     cut(&mut a);
-    let scan = a.scan(P).unwrap();
-    let first = page(&scan, &mut b, &Bytes::new(), ONE);
+    let mut scan = a.scan(P).unwrap();
+    let first = page(&mut scan, &mut b, &Bytes::new(), ONE);
     take(&mut b, &Bytes::new(), first).unwrap();
     pull(&mut b, &mut c); // the third still has its index
     assert!(b.copy(P).unwrap().maybe_unstripped(), "there is something to tidy");
@@ -234,14 +236,14 @@ fn the_set_hash_is_kept_where_a_page_brings_more_than_it_claims() {
     // The second is in the middle of a scan of the first: it has a value that its own clock does not know.
     put(&mut a, &key(1), b"w", Clock::new());
     cut(&mut a);
-    let scan = a.scan(P).unwrap();
-    let first = page(&scan, &mut b, &Bytes::new(), ONE);
+    let mut scan = a.scan(P).unwrap();
+    let first = page(&mut scan, &mut b, &Bytes::new(), ONE);
     take(&mut b, &Bytes::new(), first).unwrap();
     assert!(clock(&mut b).is_empty());
     c.copy(P).unwrap();
     c.commit(true).unwrap();
-    let scan = b.scan(P).unwrap();
-    let all = page(&scan, &mut c, &Bytes::new(), Budget { bytes: 0, keys: 1 });
+    let mut scan = b.scan(P).unwrap();
+    let all = page(&mut scan, &mut c, &Bytes::new(), Budget { bytes: 0, keys: 1 });
     assert!(all.done);
     take(&mut c, &Bytes::new(), Page { done: false, ..all }).unwrap();
     c.commit(true).unwrap();
@@ -258,13 +260,13 @@ fn a_late_write_behind_the_scan_does_not_bring_back_what_the_source_has_replaced
     replace(&mut a, &key(0), b"new");
     put(&mut a, &key(1), b"more", Clock::new());
     cut(&mut a);
-    let scan = a.scan(P).unwrap();
-    let first = page(&scan, &mut b, &Bytes::new(), ONE);
+    let mut scan = a.scan(P).unwrap();
+    let first = page(&mut scan, &mut b, &Bytes::new(), ONE);
     let at = first.after.clone();
     take(&mut b, &Bytes::new(), first).unwrap();
     assert_eq!(b.apply(P, &key(0), letter, &[late]).unwrap(), Ok(1));
     assert_eq!(values(&mut b, &key(0)), ["new"]);
-    let rest = page(&scan, &mut b, &at, ALL);
+    let rest = page(&mut scan, &mut b, &at, ALL);
     take(&mut b, &at, rest).unwrap();
     assert_eq!(values(&mut b, &key(0)), ["new"]);
     assert_eq!(a.copy(P).unwrap().content(), b.copy(P).unwrap().content());

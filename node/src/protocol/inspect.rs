@@ -87,6 +87,8 @@ pub struct Load {
     pub alarms: usize,
     /// Scans that others take from here.
     pub scans_served: usize,
+    /// Deltas of several parts that others take from here.
+    pub deltas_served: usize,
     /// Partitions that are being pulled.
     pub pulling: usize,
     /// Pulls of one key under way.
@@ -105,7 +107,8 @@ impl<E: Engine> Node<E> {
         Load {
             operations: self.operations.len(),
             alarms: self.alarms.len(),
-            scans_served: self.source.len(),
+            scans_served: self.source.scans(),
+            deltas_served: self.source.deltas(),
             pulling: self.sync.pulling(),
             repairs: self.sync.repairs,
             sync_entries: self.sync.entries()
@@ -178,7 +181,8 @@ impl<E: Engine> Node<E> {
                 "recovering": recovering,
                 "closing": self.lives.under_way(),
                 "pulling": self.sync.pulling(),
-                "scans_served": self.source.len(),
+                "scans_served": self.source.scans(),
+                "deltas_served": self.source.deltas(),
                 "rounds": self.sync.rounds(),
                 "index_entries": indexed,
             },

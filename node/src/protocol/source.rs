@@ -7,14 +7,22 @@ use dynode_client::wire::{Answer, AnswerKind, ErrorCode, Pull, ScanAt};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::answer::{Budget, Scan};
 use dynode_storage::codec::{Part, decode_clock, encode_parts};
+use dynode_storage::reading::Reading;
 use dynode_storage::{Clock, Engine, EngineError, ObjectKey};
 
 use super::{Effects, Node, ReplyTo, Time, failure};
 use crate::limits;
 
-/// The scans that this node is the source of.
+/// The scans and deltas that this node is the source of.
 pub(super) struct SourceState<E: Engine> {
     scans: BTreeMap<u64, Running<E::Snapshot>>,
+    deltas: BTreeMap<(NodeId, PartitionId), Begun>,
+}
+
+/// A delta of several parts.
+struct Begun {
+    last_asked: Time,
+    reading: Reading,
 }
 
 struct Running<S> {
@@ -26,24 +34,31 @@ struct Running<S> {
 
 impl<E: Engine> Default for SourceState<E> {
     fn default() -> SourceState<E> {
-        SourceState { scans: BTreeMap::new() }
+        SourceState { scans: BTreeMap::new(), deltas: BTreeMap::new() }
     }
 }
 
 impl<E: Engine> SourceState<E> {
-    /// Drops scans that nobody goes on with.
+    /// Drops scans and deltas that nobody goes on with.
     pub(super) fn drop_idle(&mut self, now: Time) {
+        self.deltas.retain(|_, d| now - d.last_asked < limits::DELTA_IDLE);
         self.scans.retain(|_, s| now - s.last_asked < limits::SCAN_IDLE);
     }
 
-    /// Drops the scans of a copy that is gone.
+    /// Drops the scans and deltas of a copy that is gone.
     pub(super) fn forget(&mut self, partition: PartitionId) {
+        self.deltas.retain(|(_, p), _| *p != partition);
         self.scans.retain(|_, s| s.partition != partition);
     }
 
     /// How many scans are kept.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn scans(&self) -> usize {
         self.scans.len()
+    }
+
+    /// How many deltas are kept.
+    pub(super) fn deltas(&self) -> usize {
+        self.deltas.len()
     }
 }
 
@@ -74,17 +89,24 @@ impl<E: Engine> Node<E> {
             // It begins anew, or is done with its scan and asks for the delta that follows: room for the next scan.
             self.source.scans.retain(|_, s| (s.asker, s.partition) != (peer, partition));
         }
-        let budget = Budget { bytes: (m.budget as usize).min(self.answer_bytes(now)), keys: limits::ANSWER_KEYS };
-        let answered = match &m.scan {
-            Some(at) => self.next_page(now, peer, partition, at, &asker, budget)?,
-            None => match self.store.delta(partition, &asker, only.as_ref(), budget)? {
-                Some(delta) => Some((AnswerKind::Delta { more: delta.more }, delta.into_parts())),
-                None if only.is_some() => Some((AnswerKind::Delta { more: false }, Vec::new())),
-                None => self.first_page(now, peer, partition, &asker, budget)?,
-            },
+        let budget = Budget {
+            bytes: (m.budget as usize).min(self.answer_bytes(now)),
+            keys: if self.is_busy(now) { limits::ANSWER_KEYS_BUSY } else { limits::ANSWER_KEYS },
+        };
+        let answered = match (&m.scan, &only) {
+            (_, Some(key)) => {
+                let delta = self.store.delta_of(partition, &asker, key)?.unwrap_or_default();
+                Some((AnswerKind::Delta { more: delta.more }, delta.into_parts()))
+            }
+            (Some(at), None) => self.next_page(now, peer, partition, at, &asker, budget)?,
+            (None, None) => self.next_part(now, peer, partition, &asker, budget)?,
         };
         let Some((kind, parts)) = answered else {
-            let detail = format!("{} scans run here already: ask again later", limits::SCANS_MAX);
+            let detail = format!(
+                "{} scans or {} large deltas are under way here already: ask again later",
+                limits::SCANS_MAX,
+                limits::DELTAS_MAX
+            );
             out.reply(reply_to, failure(ErrorCode::Overloaded, detail));
             return Ok(());
         };
@@ -96,6 +118,28 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
+    fn next_part(
+        &mut self,
+        now: Time,
+        asker: NodeId,
+        partition: PartitionId,
+        clock: &Clock,
+        budget: Budget,
+    ) -> Result<Option<(AnswerKind, Vec<Part>)>, EngineError> {
+        let mut reading = self.source.deltas.remove(&(asker, partition)).map(|d| d.reading).unwrap_or_default();
+        let Some(delta) = self.store.delta(partition, clock, &mut reading, budget)? else {
+            return self.first_page(now, asker, partition, clock, budget);
+        };
+        if delta.more {
+            if self.source.deltas() < limits::DELTAS_MAX {
+                self.source.deltas.insert((asker, partition), Begun { last_asked: now, reading });
+            } else if delta.entries.is_empty() {
+                return Ok(None); // what has been read cannot be kept
+            }
+        }
+        Ok(Some((AnswerKind::Delta { more: delta.more }, delta.into_parts())))
+    }
+
     fn first_page(
         &mut self,
         now: Time,
@@ -104,7 +148,7 @@ impl<E: Engine> Node<E> {
         clock: &Clock,
         budget: Budget,
     ) -> Result<Option<(AnswerKind, Vec<Part>)>, EngineError> {
-        if self.source.len() >= limits::SCANS_MAX {
+        if self.source.scans() >= limits::SCANS_MAX {
             return Ok(None);
         }
         let scan = self.store.scan(partition)?;

@@ -60,6 +60,8 @@ pub(super) struct Pull {
     asked: Clock,
     /// It waits for its turn to ask, not for an answer.
     rests: bool,
+    /// Answers in a row that brought nothing, since the source is still looking for it.
+    empty: u32,
 }
 
 impl DigestRound {
@@ -312,14 +314,18 @@ impl<E: Engine> Node<E> {
         let life = self.store.copy(partition)?.actor().life;
         self.sync.pulling.insert(partition, source);
         self.counters.pulls += 1;
-        self.ask(now, Pull { source, partition, life, scan, asked: Clock::new(), rests: false }, out)
+        self.ask(now, Pull { source, partition, life, scan, asked: Clock::new(), rests: false, empty: 0 }, out)
     }
 
     /// The values in one part of an answer, whether it is taken in here or given: less while clients wait, be it for what
     /// this node coordinates or for its part in what others do.
     pub(super) fn answer_bytes(&self, now: Time) -> usize {
-        let is_busy = self.client_operations > 0 || now - self.last_served < limits::BUSY_FOR;
-        if is_busy && !broken(Rule::Greedy) { limits::ANSWER_BYTES_BUSY } else { limits::ANSWER_BYTES }
+        if self.is_busy(now) { limits::ANSWER_BYTES_BUSY } else { limits::ANSWER_BYTES }
+    }
+
+    /// Do clients wait?
+    pub(super) fn is_busy(&self, now: Time) -> bool {
+        (self.client_operations > 0 || now - self.last_served < limits::BUSY_FOR) && !broken(Rule::Greedy)
     }
 
     /// Asks for the next part of an answer, under an id of its own: a part that comes twice, or late, answers nothing.
@@ -461,6 +467,10 @@ impl<E: Engine> Node<E> {
         };
         self.counters.sync_entries_in += absorbed.entries as u64;
         self.counters.sync_dots_in += absorbed.dots as u64;
+        pull.empty = if absorbed.entries > 0 || claimed { 0 } else { pull.empty + 1 };
+        if pull.empty > limits::EMPTY_ANSWERS_MAX {
+            return Ok(false);
+        }
         if absorbed.entries > 0 && !brings_dots {
             out.observe(Observation::NoProgress { partition, peer: pull.source });
             self.counters.no_progress += 1;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::answer::{Budget, Page, Scan};
 use dynode_storage::memory::{MemoryEngine, MemorySnapshot};
+use dynode_storage::reading::Reading;
 use dynode_storage::{Clock, Dot, Object, ObjectKey, Past, Payload, Refused, Store};
 
 pub const P: PartitionId = PartitionId(7);
@@ -50,7 +51,7 @@ pub fn clock(store: &mut Mem) -> Clock {
 /// Pulls by delta, all at once.
 pub fn pull(to: &mut Mem, from: &mut Mem) {
     let asker = clock(to);
-    let delta = from.delta(P, &asker, None, ALL).unwrap().expect("the index reaches back");
+    let delta = from.delta(P, &asker, &mut Reading::new(), ALL).unwrap().expect("the index reaches back");
     to.absorb_delta(P, delta.entries).unwrap().unwrap();
     to.absorb_closed(P, &delta.closed).unwrap();
 }
@@ -61,7 +62,7 @@ pub fn cut(at: &mut Mem) {
     at.cut_index(P, &[&own]).unwrap();
 }
 
-pub fn page(scan: &Scan<MemorySnapshot>, to: &mut Mem, after: &Bytes, budget: Budget) -> Page {
+pub fn page(scan: &mut Scan<MemorySnapshot>, to: &mut Mem, after: &Bytes, budget: Budget) -> Page {
     scan.page(&clock(to), after, budget).unwrap()
 }
 

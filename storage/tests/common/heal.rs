@@ -58,9 +58,11 @@ impl World {
         self.nodes[asker].asking = None;
         for _ in 0..PULLS_MAX {
             let before = self.nodes[asker].clock();
+            self.nodes[asker].more = false;
             self.ask(asker, source, None, budget);
             self.flush();
-            if self.nodes[asker].asking.is_none() && self.nodes[asker].clock() == before {
+            let node = &mut self.nodes[asker];
+            if node.asking.is_none() && !node.more && node.clock() == before {
                 return;
             }
         }

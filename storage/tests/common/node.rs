@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::answer::Scan;
 use dynode_storage::memory::{MemoryEngine, MemorySnapshot};
+use dynode_storage::reading::Reading;
 use dynode_storage::{Clock, Past, Space, Store, View};
 
 use super::oracle::{Oracle, Truth};
@@ -38,6 +39,10 @@ pub struct Node {
     pub asking: Option<Asking>,
     /// Scans that others take from here, with the truth of when they began.
     pub scans: BTreeMap<u64, (Scan<MemorySnapshot>, Rc<Truth>)>,
+    /// The last delta that came said that there is more.
+    pub more: bool,
+    /// What was read for deltas, by asker: kept whatever happens to the copy, since that must do no harm.
+    pub readings: BTreeMap<usize, Reading>,
     /// What truly came here, and what of it is synced.
     pub truth: Truth,
     pub synced: Truth,
@@ -59,6 +64,8 @@ impl Node {
             backup: None,
             asking: None,
             scans: BTreeMap::new(),
+            more: false,
+            readings: BTreeMap::new(),
             truth: Truth::default(),
             synced: Truth::default(),
             turns: Vec::new(),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::answer::Budget;
 use dynode_storage::codec::{self, Entry, Part};
+use dynode_storage::reading::Reading;
 use dynode_storage::{Clock, Dot, Object, ObjectKey, Past, Payload, Store};
 
 use super::node::{Asking, Node};
@@ -41,7 +42,7 @@ pub enum Body {
     /// "Here is my clock; send what I lack." An answer is for the life that asked.
     Pull { clock: Clock, told: Clock, only: Option<ObjectKey>, scan: Option<(u64, Bytes)>, budget: Budget },
     /// Encoded parts from the index. `truth`: for the oracle, that of the source then.
-    Delta { asked_in: u64, told: Clock, parts: Bytes, truth: Rc<Truth> },
+    Delta { asked_in: u64, told: Clock, more: bool, parts: Bytes, truth: Rc<Truth> },
     /// Encoded parts of a scan. `truth`: for the oracle, that of the source when the scan began.
     Page {
         asked_in: u64,
@@ -291,7 +292,8 @@ impl World {
             }
             Body::Pull { .. } => self.send(from, to, Body::Gone),
             _ if !self.nodes[to].has_copy() => {}
-            Body::Delta { told, parts, truth, .. } => {
+            Body::Delta { told, more, parts, truth, .. } => {
+                self.nodes[to].more = more;
                 self.hear(to, from, epoch, told);
                 let mut whole = !asked_before;
                 for part in codec::decode_parts(parts).unwrap() {
@@ -339,12 +341,20 @@ impl World {
             Some((id, _)) if !self.nodes[at].scans.contains_key(&id) => return self.send(asker, at, Body::Gone),
             Some(scan) => scan,
             None => {
-                let answer = self.nodes[at].store.delta(partition, clock, only, budget).unwrap();
+                let node = &mut self.nodes[at];
+                let answer = match only {
+                    Some(key) => node.store.delta_of(partition, clock, key).unwrap(),
+                    None => {
+                        // Room for so few dots that some keys need windows of their own.
+                        let reading = node.readings.entry(asker).or_insert_with(|| Reading::with_room(1 + 3 * asker));
+                        node.store.delta(partition, clock, reading, budget).unwrap()
+                    }
+                };
                 if let Some(delta) = answer {
                     self.log(|| format!("{at} answers {asker} with {:?}, more: {}", delta.entries, delta.more));
-                    let parts = encoded(delta.into_parts());
+                    let (more, parts) = (delta.more, encoded(delta.into_parts()));
                     let truth = Rc::new(self.nodes[at].truth.clone());
-                    return self.send(asker, at, Body::Delta { asked_in, told, parts, truth });
+                    return self.send(asker, at, Body::Delta { asked_in, told, more, parts, truth });
                 }
                 if only.is_some() {
                     return;
@@ -358,7 +368,7 @@ impl World {
                 (self.next_scan, Bytes::new())
             }
         };
-        let (scan, truth) = &self.nodes[at].scans[&id];
+        let Some((scan, truth)) = self.nodes[at].scans.get_mut(&id) else { return };
         let page = scan.page(clock, &before, budget).unwrap();
         let (after, done, truth) = (page.after, page.done, Rc::clone(truth));
         self.log(|| {

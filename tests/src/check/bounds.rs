@@ -35,6 +35,7 @@ impl World {
                 ("operations", load.operations, operations_max),
                 ("alarms", load.alarms, load.operations),
                 ("scans served", load.scans_served, limits::SCANS_MAX),
+                ("deltas served", load.deltas_served, limits::DELTAS_MAX),
                 ("pulls", load.pulling, limits::PULLS_MAX),
                 ("repairs", load.repairs, limits::REPAIRS_MAX),
                 ("entries of sync", load.sync_entries, entries_max),
