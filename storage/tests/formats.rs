@@ -90,10 +90,10 @@ fn keys_entries_parts() {
 
     let dots: Vec<Dot> = self::object().dots().collect();
     let part = Part::Entry(Entry { key: key(), object: self::object(), dots });
-    let expected = format!("01 04 07{KEY} {}", object_hex()).replace(' ', "");
+    let expected = format!("01 05 07{KEY} {}", object_hex()).replace(' ', "");
     assert_eq!(hex(&codec::encode_parts(&[part])), expected, "the dots of values that are what is new are said once");
     let twice = format!("01 01 07{KEY} 03 {A1} ac02 {A2} 09 {A3} 01 {}", object_hex());
-    let none = format!("01 04 07{KEY} 00 00");
+    let none = format!("01 05 07{KEY} 00 00");
     for other in [twice, none] {
         assert!(codec::decode_parts(unhex(&other)).is_err(), "{other} has a form of its own");
     }
