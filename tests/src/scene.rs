@@ -4,13 +4,14 @@
 //! off ([`Off`]), when it must fail.
 
 use bytes::Bytes;
-use dynode::protocol::{Counters, Durability};
+use dynode::protocol::{Counters, Durability, Liveness};
 use dynode_client::wire::{Acks, Causality, ErrorCode, Quorum};
 use dynode_ring::PartitionId;
 use dynode_storage::memory::MemoryEngine;
 use dynode_storage::rules::{Rule, break_rule};
 use dynode_storage::{EngineError, Space};
 
+use crate::check::TAKEN_FOR_DOWN;
 use crate::world::clients::Terms;
 use crate::world::host::End;
 use crate::world::journal::OpId;
@@ -43,6 +44,10 @@ pub enum Off {
     Siblings,
     /// The index, so that a copy that lacks anything gets a scan of everything.
     Index,
+    /// What is said of a member reaches it, so that it can contradict.
+    Refutation,
+    /// The bound of the operations that a node has under way.
+    Admission,
 }
 
 /// Plays a scenario, and again with each of its mechanisms off, when it must fail.
@@ -127,6 +132,7 @@ impl Scene {
         match off {
             Off::Durability => plan.durability = Durability::Os,
             Off::Index => plan.index_entries_max = 0,
+            Off::Admission => plan.operations_max = usize::MAX,
             _ => {}
         }
         let echo = std::env::var_os("SCENE_TRACE").is_some();
@@ -135,6 +141,7 @@ impl Scene {
         match off {
             Off::Message(name) => world.muted.push(name),
             Off::Contexts => world.says_instead = Some(Causality::Blind),
+            Off::Refutation => world.gossips_behind_backs = true,
             Off::Siblings => world.says_instead = Some(Causality::Current),
             _ => {}
         }
@@ -225,6 +232,22 @@ impl Scene {
         self.world.hosts[at].node.as_ref().map_or_else(Counters::default, |node| node.counters().clone())
     }
 
+    /// The operations that a node has under way now.
+    pub fn under_way(&self, at: usize) -> usize {
+        self.world.hosts[at].node.as_ref().map_or(0, |node| node.operations())
+    }
+
+    /// What a node takes another for, and whether it would ask it now.
+    pub fn takes(&self, at: usize, other: usize) -> Option<(Liveness, bool)> {
+        let id = self.world.hosts[other].id;
+        self.world.hosts[at].node.as_ref().map(|node| (node.liveness(id), node.is_up(id)))
+    }
+
+    /// How often nodes have taken another for down, since the beginning.
+    pub fn taken_for_down(&self) -> u64 {
+        self.world.stats.counters.get(TAKEN_FOR_DOWN).copied().unwrap_or(0)
+    }
+
     /// One of the counters of all nodes, added up.
     pub fn total(&self, of: fn(&Counters) -> u64) -> u64 {
         (0..self.world.hosts.len()).map(|at| of(&self.counters(at))).sum()
@@ -240,6 +263,11 @@ impl Scene {
     pub fn cut(&mut self, a: usize, b: usize) {
         self.world.cut(a, b);
         self.world.cut(b, a);
+    }
+
+    /// Cuts the way from one node to another, silently; back it stays open.
+    pub fn cut_one_way(&mut self, from: usize, to: usize) {
+        self.world.cut(from, to);
     }
 
     /// Cuts a node off from all others, silently.
@@ -292,8 +320,14 @@ impl Scene {
     }
 
     /// Halts a process, as SIGSTOP would.
-    pub fn pause(&mut self, at: usize, seconds: u64) {
-        self.world.hosts[at].paused_until = self.world.now + seconds * SECOND;
+    pub fn pause(&mut self, at: usize, seconds: f64) {
+        self.world.hosts[at].paused_until = self.world.now + (seconds * SECOND as f64) as u64;
+    }
+
+    /// Wakes a process that was halted.
+    pub fn wake(&mut self, at: usize) {
+        self.world.hosts[at].paused_until = self.world.now;
+        self.world.plan_turn(at, self.world.now);
     }
 
     /// Resets the connections of two nodes.

@@ -18,7 +18,8 @@ impl World {
         // Every node may have a round of digests with each peer for as long as one waits for its answer, and begins a
         // round at least every half of a second.
         let rounds = peers * (2 * limits::DIGEST_TIMEOUT.0 / limits::SYNC_EVERY.0 + 4) as usize;
-        let operations_max = self.clients.len() * (limits::TIMEOUT_MAX.0 / SECOND) as usize
+        let of_clients = self.clients.len() * (limits::TIMEOUT_MAX.0 / SECOND) as usize;
+        let operations_max = of_clients.min(self.plan.operations_max)
             + limits::PULLS_MAX
             + limits::REPAIRS_MAX
             + limits::CLOSINGS_MAX

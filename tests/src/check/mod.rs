@@ -22,10 +22,13 @@ pub mod metadata;
 pub mod strict;
 pub mod words;
 
-use dynode::protocol::{Counters, Observation};
+use dynode::protocol::{Counters, Liveness, Observation};
 
 use crate::world::journal::OpId;
 use crate::world::{Violation, World};
+
+/// The count of how often a node has taken another for down.
+pub(crate) const TAKEN_FOR_DOWN: &str = "members taken for down";
 
 impl World {
     /// Looks at everything that can be looked at while it changes.
@@ -94,6 +97,10 @@ impl World {
             Observation::Discarded { partition, detail, .. } | Observation::Shelved { partition, detail } => {
                 let what = format!("n{at} finds partition {partition} damaged, and nothing was: {detail}");
                 Err(Violation::new("1 no acknowledged write is lost", what))
+            }
+            Observation::Liveness { liveness: Liveness::Down, .. } => {
+                *self.stats.counters.entry(TAKEN_FOR_DOWN).or_default() += 1;
+                Ok(())
             }
             Observation::SetAside { .. }
             | Observation::Breaker { .. }

@@ -135,6 +135,8 @@ pub struct World {
     pub unfenced: bool,
     /// Known-wrong: whatever clients know, all their writes say this instead.
     pub says_instead: Option<Causality>,
+    /// Known-wrong: nobody hears what is said of itself, and so nobody contradicts.
+    pub gossips_behind_backs: bool,
     /// Known-wrong: messages between nodes of these names never arrive.
     pub muted: Vec<&'static str>,
     pub(crate) phase: Phase,
@@ -189,6 +191,7 @@ impl World {
             sends_first: false,
             unfenced: false,
             says_instead: None,
+            gossips_behind_backs: false,
             muted: Vec::new(),
             phase: Phase::Faults,
             queue: Queue::new(),

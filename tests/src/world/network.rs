@@ -8,6 +8,7 @@
 use bytes::{Bytes, BytesMut};
 use dynode::protocol::{Event, Origin, ReplyTo};
 use dynode_client::wire::{self, Message};
+use dynode_ring::NodeId;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -142,6 +143,9 @@ impl World {
     }
 
     fn put_on_its_way(&mut self, at: u64, mut letter: Letter) {
+        if self.gossips_behind_backs {
+            forget_rumours_of(self.hosts[letter.to].id, &mut letter.message);
+        }
         if self.plan.wire {
             (letter.message, letter.body) = through_bytes(letter.request, &letter.message, &letter.body);
         }
@@ -371,6 +375,18 @@ impl World {
             held.into_iter().for_each(|letter| self.arrive(letter));
         }
     }
+}
+
+/// Takes from a message what it says of this node.
+fn forget_rumours_of(node: NodeId, message: &mut Message) {
+    let rumours = match message {
+        Message::Ping(m) => &mut m.rumours,
+        Message::PingFor(m) => &mut m.rumours,
+        Message::Ack(m) => &mut m.rumours,
+        Message::Members(m) => &mut m.rumours,
+        _ => return,
+    };
+    rumours.retain(|rumour| rumour.node != node.0);
 }
 
 /// Encodes a message, decodes it again, and checks that it is the same.

@@ -208,6 +208,8 @@ pub struct Plan {
     pub spells: Vec<u32>,
     /// What an event costs a turn beside the commit, and each KiB that comes in or goes out: a node's capacity. 0: none.
     pub cost: (u64, u64),
+    /// And what it costs to read or write a copy of one key. 0: nothing.
+    pub work: u64,
 }
 
 impl Plan {
@@ -283,6 +285,7 @@ impl Plan {
             spell_every: 0,
             spells: vec![0; Spell::ALL.len()],
             cost: (0, 0),
+            work: 0,
         }
     }
 
@@ -320,6 +323,7 @@ impl Plan {
             spell_every: 0,
             spells: vec![0; Spell::ALL.len()],
             cost: (0, 0),
+            work: 0,
         }
     }
 }

@@ -22,7 +22,7 @@ impl World {
         self.plan_turn(at, soon);
     }
 
-    pub(super) fn plan_turn(&mut self, at: usize, when: u64) {
+    pub(crate) fn plan_turn(&mut self, at: usize, when: u64) {
         let host = &mut self.hosts[at];
         let when = when.max(host.busy_until).max(host.paused_until).max(self.now);
         if when < host.turn_at && host.node.is_some() {
@@ -53,6 +53,7 @@ impl World {
         }
         let came: usize = events.iter().map(|(event, _)| bytes_of(event)).sum();
         let mut cost = self.plan.cost.0 * events.len() as u64;
+        let worked = works(&node);
         let crash = self.draw_crash(events.len());
         let mut effects = Tagged::new();
         let (mut staged, mut discarded) = (Vec::new(), Vec::new());
@@ -86,6 +87,7 @@ impl World {
         };
         let goes: usize = effects.iter().map(|(effect, _)| bytes_said(effect)).sum();
         cost += self.plan.cost.1 * ((came + goes) / 1024) as u64;
+        cost += self.plan.work * (works(&node) - worked);
         let took = self.slowed(took + cost, self.hosts[at].crawl);
         if sends_first {
             self.hosts[at].node = Some(node);
@@ -307,6 +309,12 @@ fn bytes_said(effect: &Effect) -> usize {
         Effect::Send { body, .. } | Effect::Reply { body, .. } => body.len(),
         Effect::Observe(_) => 0,
     }
+}
+
+/// How often a node has read or written a copy of a key, on behalf of clients.
+fn works(node: &Node<Disk>) -> u64 {
+    let c = node.counters();
+    c.puts + c.gets + c.deletes + c.replicated + c.fetched
 }
 
 fn last_dot(node: &mut Node<Disk>, partition: PartitionId) -> Option<Dot> {

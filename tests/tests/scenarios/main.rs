@@ -9,12 +9,16 @@
 //! | `deletes` | 15, 16: nothing comes back |
 //! | `stand_ins` | 4, 13, 14: writes for owners that are away |
 //! | `damage` | 18: bits that flip on a disk |
+//! | `members` | 20: who is there, through a bad network |
+//! | `overload` | 8, 23: more than a node can do |
 //!
 //! `SCENE_TRACE=1 cargo test -p tests --release --test scenarios scenario_01 -- --nocapture` prints every event.
 
 mod copies;
 mod damage;
 mod deletes;
+mod members;
+mod overload;
 mod quorums;
 mod siblings;
 mod stand_ins;
