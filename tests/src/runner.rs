@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dynode_storage::rules::{Rule, break_rule};
 
-use crate::world::plan::Plan;
+use crate::world::plan::{Plan, Spell};
 use crate::world::stats::Stats;
 use crate::world::{Violation, World};
 
@@ -34,6 +34,8 @@ pub struct Options {
     pub sloppy: Option<u32>,
     /// A spell about so often, in microseconds, whatever the seeds say.
     pub spell_every: Option<u64>,
+    /// Objects rot, too.
+    pub rot: bool,
     /// Go on after a failure.
     pub go_on: bool,
     /// Print a line an event.
@@ -60,6 +62,7 @@ pub fn run_seed(seed: u64, options: Options) -> Result<(Stats, u64), Failed> {
         plan.nodes = options.nodes.unwrap_or(plan.nodes);
         plan.sloppy = options.sloppy.unwrap_or(plan.sloppy);
         plan.spell_every = options.spell_every.unwrap_or(plan.spell_every);
+        plan.spells[Spell::Rot as usize] = if options.rot { plan.rot } else { 0 };
         let mut world = World::new(seed, plan, false, options.echo);
         world.sends_first = options.wrong == Some(Break::SendFirst);
         world.unfenced = options.wrong == Some(Break::Unfenced);

@@ -7,8 +7,16 @@
 use tests::runner::{Options, run_seed};
 
 /// As drawn before there were spells and stand-ins.
-const PLAIN: Options =
-    Options { plain: true, wrong: None, nodes: None, sloppy: None, spell_every: None, go_on: false, echo: false };
+const PLAIN: Options = Options {
+    plain: true,
+    wrong: None,
+    nodes: None,
+    sloppy: None,
+    spell_every: None,
+    rot: false,
+    go_on: false,
+    echo: false,
+};
 
 const SEEDS: [(Options, u64, &str); 16] = [
     (PLAIN, 11, "a listing wrote a part of the turn without a sync, and the turn's end saw nothing left to commit"),

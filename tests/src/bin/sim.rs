@@ -38,6 +38,9 @@ struct Args {
     /// Heavy loss, flapping, lopsided splits, slow nodes and failing disks about so often, in milliseconds; 0: never.
     #[arg(long, value_name = "MS")]
     spell_every: Option<u64>,
+    /// Objects rot on disks, too
+    #[arg(long)]
+    rot: bool,
     /// Runs without what came with stand-ins: the seeds mean what they meant before.
     #[arg(long)]
     plain: bool,
@@ -65,6 +68,7 @@ fn run(args: &Args) -> Result<bool, String> {
         plain: args.plain,
         sloppy: args.sloppy,
         spell_every: args.spell_every.map(|ms| ms * MS),
+        rot: args.rot,
         go_on: args.go_on,
         echo: args.trace,
     };

@@ -26,7 +26,8 @@ impl World {
         let owners = self.layout.owners(self.journal.keys[get.key].partition(self.layout.partitions())).len();
         let binding = |op: &&Op| op.ended < get.began && usize::from(op.acks.owners + get.acks.owners) > owners;
         let recent = self.journal.acknowledged[get.key].iter().rev().take(LOOKED_AT).map(|id| self.journal.op(*id));
-        for op in recent.filter(binding) {
+        // What damage took from its only copy is nowhere to be read.
+        for op in recent.filter(binding).filter(|op| !op.taken) {
             let missed = op.kind == Kind::Put && !found.contains(&op.id) && !self.journal.replaced.has(op.id);
             if missed || found.iter().any(|value| op.observed.has(*value)) {
                 let what = format!("read #{read} did not see write #{}, acknowledged before it began", op.id);
