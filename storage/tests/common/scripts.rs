@@ -102,7 +102,7 @@ pub fn volatile() {
         world.flush();
     }
     world.housekeep(3, 100);
-    (0..3).for_each(|n| world.power_cut(n));
+    (0..3).for_each(|n| world.power_cut_leaving(n, 0));
     world.end();
 }
 
@@ -197,8 +197,8 @@ pub fn volatile_index() {
         world.flush();
     }
     world.housekeep(0, 100);
-    world.power_cut(1);
-    world.power_cut(2);
+    world.power_cut_leaving(1, 0);
+    world.power_cut_leaving(2, 0);
     // One of them scans the first, but does not get to the end before that is lost.
     world.write_at(0, &ObjectKey::new(b"bk", b"kk"), true, &Session::new(), &[]);
     world.ask(1, 0, None, dynode_storage::answer::Budget { bytes: 1, keys: 1 });

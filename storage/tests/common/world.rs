@@ -507,14 +507,20 @@ impl World {
         }
     }
 
+    /// The power fails, and leaves any beginning of what was not synced.
     pub fn power_cut(&mut self, at: usize) {
+        // Often all of it goes, which is hardest for the protocol.
+        let survives = if self.rng.chance(700) { 0 } else { self.rng.below(self.nodes[at].turns.len() + 1) };
+        self.power_cut_leaving(at, survives);
+    }
+
+    /// The power fails; so many turns of those that were not synced are on the disk all the same.
+    pub fn power_cut_leaving(&mut self, at: usize, survives: usize) {
         self.log(|| format!("power cut at {at}"));
         self.counts.power_cuts_while_scanning += usize::from(self.nodes[at].is_scanning());
         let lives = self.new_lives();
         // Under group commit nothing has left that was not synced; else others may have seen what is gone now.
         let past = if self.sync_always { Past::Whole } else { Past::MayLack };
-        // Often all of it goes, which is hardest for the protocol.
-        let survives = if self.rng.chance(700) { 0 } else { self.rng.below(self.nodes[at].turns.len() + 1) };
         let node = &mut self.nodes[at];
         let (batches, truth) = match survives.checked_sub(1) {
             Some(last) => node.turns.swap_remove(last),

@@ -345,7 +345,9 @@ impl Cluster {
                 Effect::Reply { to, message, body } => {
                     self.post(n, to.connection as usize, true, to.request, &message, &body)?;
                 }
-                Effect::Observe(Observation::ScanBegan { .. } | Observation::ScanEnded { .. }) => {}
+                Effect::Observe(
+                    Observation::ScanBegan { .. } | Observation::ScanEnded { .. } | Observation::Liveness { .. },
+                ) => {}
                 Effect::Observe(what) => return Err(format!("n{n} reports {what:?}")),
             }
         }

@@ -125,6 +125,7 @@ impl Bed {
             return Ok(disks);
         }
         let mut cluster = Cluster::start(self.setup, disks)?;
+        cluster.agree()?; // on new disks nobody writes before it has heard from the others
         cluster.write(has..keys)?;
         cluster.settle()?;
         let disks = cluster.stop()?;
