@@ -34,6 +34,8 @@ pub(super) struct LivesState {
     open: BTreeMap<PartitionId, (Time, Time)>,
     /// The peers that have answered a round of digests since this node started: they have told what they know of it.
     answered: BTreeSet<NodeId>,
+    /// The partitions whose copies take in what comes: none of them is to be set aside, as far as others have told.
+    compared: BTreeSet<PartitionId>,
     /// The partitions whose copies go on in a life of this run, or are known not to have been rolled back.
     sure: BTreeSet<PartitionId>,
 }
@@ -64,6 +66,7 @@ impl LivesState {
             under_way: BTreeSet::new(),
             open: BTreeMap::new(),
             answered: BTreeSet::new(),
+            compared: BTreeSet::new(),
             sure: BTreeSet::new(),
         }
     }
@@ -140,9 +143,34 @@ impl<E: Engine> Node<E> {
         }
         let aside = self.store.set_aside(partition, closed)?;
         self.counters.set_aside += 1;
+        self.lives.compared.insert(partition);
         self.sync.forget(partition);
         out.observe(Observation::SetAside { partition, values: aside });
         Ok(true)
+    }
+
+    /// Why a copy takes nothing in yet. One that is recovering may come from a backup, and will have to be set aside if it
+    /// holds lives that were closed since; what it had taken meanwhile would be lost with it. So it waits until as many other
+    /// owners as make [recovery](super::recovery) sure have told their clocks of it, or, where they cannot be reached, until
+    /// [`limits::LIVES_KNOWN_AFTER`] has passed. An empty one has nothing to wait for.
+    pub(super) fn not_compared(&mut self, now: Time, partition: PartitionId) -> Result<Option<Failure>, EngineError> {
+        if self.lives.compared.contains(&partition) || !self.owns(partition) {
+            return Ok(None);
+        }
+        let may_be_old = |copy: &mut dynode_storage::copy::Copy| copy.is_recovering() && !copy.clock().is_empty();
+        let others = self.other_owners(partition);
+        let told = others.iter().filter(|peer| self.sync.heard.contains_key(&(partition, **peer))).count();
+        let needed = enough(others.len() + 1);
+        let is_late = now - self.lives.started >= limits::LIVES_KNOWN_AFTER;
+        if told >= needed || is_late || !self.store.find(partition)?.is_some_and(may_be_old) {
+            self.lives.compared.insert(partition);
+            return Ok(None);
+        }
+        let detail = format!(
+            "this node's copy of partition {partition} may be an old one, and {told} of {needed} other owners have told \
+             theirs; nothing was changed"
+        );
+        Ok(Some(failure(ErrorCode::Unavailable, detail)))
     }
 
     // ---- this node's own lives

@@ -173,6 +173,10 @@ impl<E: Engine> Node<E> {
             self.refuse(reply_to, refusal, out);
             return Ok(());
         }
+        if let Some(refusal) = self.not_compared(now, partition)? {
+            self.refuse(reply_to, refusal, out);
+            return Ok(());
+        }
         let (bucket, key) = write.place();
         let key = ObjectKey::new(bucket, key);
         match self.prepare(partition, &key, &write)? {

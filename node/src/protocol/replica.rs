@@ -30,7 +30,11 @@ impl<E: Engine> Node<E> {
         };
         let full = self.writes_refused.as_ref().filter(|_| !entry.object.values.is_empty());
         let full = full.map(|why| failure(ErrorCode::Unavailable, why.clone()));
-        if let Some(refusal) = full.or_else(|| self.shelved(partition)) {
+        let refusal = match full.or_else(|| self.shelved(partition)) {
+            None => self.not_compared(now, partition)?,
+            some => some,
+        };
+        if let Some(refusal) = refusal {
             self.refuse(reply_to, refusal, out);
             return Ok(());
         }

@@ -293,7 +293,8 @@ impl<E: Engine> Node<E> {
     pub(super) fn begin_pulls(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
         while self.sync.pulling() < limits::PULLS_MAX && self.writes_refused.is_none() {
             let Some((partition, source)) = self.sync.wanted.pop_first() else { return Ok(()) };
-            if self.is_up(source) {
+            // What is not begun now is wanted again after the next round.
+            if self.is_up(source) && self.not_compared(now, partition)?.is_none() {
                 self.begin_pull(now, partition, source, out)?;
             }
         }
