@@ -87,7 +87,7 @@ fn offer(scene: &mut Scene, rate: f64, seconds: f64) -> Result<Vec<OpId>, Violat
 
 fn offer_one(scene: &mut Scene, i: usize) -> OpId {
     let key = if i % 10 < 4 { 0 } else { 1 + i * 7 % (KEYS - 1) };
-    let action = if i / 10 % 2 == 0 { Action::Get } else { Action::PutCurrent };
+    let action = if (i / 10).is_multiple_of(2) { Action::Get } else { Action::PutCurrent };
     let owners = scene.owners(key);
     scene.ask(i % CLIENTS, owners[i % owners.len()], key, action, Quorum::Majority, false)
 }
