@@ -18,7 +18,10 @@ const PLAIN: Options = Options {
     echo: false,
 };
 
-const SEEDS: [(Options, u64, &str); 16] = [
+/// As drawn with spells and stand-ins.
+const ALL: Options = Options { plain: false, ..PLAIN };
+
+const SEEDS: [(Options, u64, &str); 17] = [
     (PLAIN, 11, "a listing wrote a part of the turn without a sync, and the turn's end saw nothing left to commit"),
     (
         PLAIN,
@@ -42,6 +45,11 @@ const SEEDS: [(Options, u64, &str); 16] = [
         PLAIN,
         107_109,
         "a crash inside a turn whose first half a scan had written: the dots are given out again, rightly",
+    ),
+    (
+        ALL,
+        202_060,
+        "an old backup took in what another had, and was set aside with it when it heard what had been closed",
     ),
 ];
 
