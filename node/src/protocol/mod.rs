@@ -242,7 +242,8 @@ impl<E: Engine> Node<E> {
     /// whole: nothing of this turn may be said, and the node must stop.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Effects) -> Result<(), EngineError> {
         if now > self.last_event {
-            self.stood_still = now - self.last_event;
+            // An idle node has its next turn when it wakes; only what goes beyond that is standing still.
+            self.stood_still = now - self.next_wake().max(self.last_event);
             self.last_event = now;
         }
         let asker = match &event {

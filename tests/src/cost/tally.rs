@@ -40,6 +40,11 @@ impl Tally {
         self.sum(|_, _, message| message == name)
     }
 
+    /// What is said where nothing happens: digests, and who is there.
+    pub fn idle_bytes(&self) -> u64 {
+        ["Digests", "Clocks", "Ping", "PingFor", "Ack", "Members"].iter().map(|name| self.of(name).bytes).sum()
+    }
+
     /// What came to a node.
     pub fn to(&self, node: usize) -> Count {
         self.sum(|_, to, _| to == node)
