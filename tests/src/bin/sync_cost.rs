@@ -93,7 +93,7 @@ fn run(args: &Args) -> Result<bool, String> {
         let all = quiet.total();
         println!();
         println!(
-            "Afterwards, all three together: {} bytes and {} messages a second, of digests and their answers alone.",
+            "Afterwards, all three together: {} bytes and {} messages a second, of digests, gossip and the answers to both alone.",
             separated(all.bytes / QUIET_SECONDS),
             all.messages / QUIET_SECONDS
         );
