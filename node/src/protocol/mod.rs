@@ -582,7 +582,7 @@ impl<E: Engine> Node<E> {
 
     /// Refuses what a node that stops, or has too much under way, does not take on, and what is past its time.
     fn admit(&mut self, timeout_ms: u32) -> Result<(), Failure> {
-        if self.stood_still >= timeout(timeout_ms) {
+        if self.stood_still > Micros(0) && self.stood_still >= timeout(timeout_ms) {
             self.counters.expired += 1;
             let detail = format!(
                 "this node stood still for {} ms: whoever asked has most likely given up; nothing was changed",
