@@ -32,10 +32,6 @@ pub const HEDGES_PER_TEN_READS: u32 = 1;
 /// Most hedged requests that can be saved up, in tenths: a burst when a peer has just stopped.
 pub const HEDGE_CREDIT_MAX: u32 = 10 * 256;
 
-/// A peer that was late with an answer to a read is asked last for so long: while it hangs one read a second waits for
-/// it, and not every one.
-pub const SLOW_FOR: Micros = Micros::secs(1);
-
 /// A write without its quorum after this is sent to stand-ins too, in the place of owners that have not answered. Far
 /// above a group commit on a busy disk: each time it leaves a copy behind that has to be handed off.
 pub const WRITE_HEDGE_AFTER: Micros = Micros::millis(500);

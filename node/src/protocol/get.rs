@@ -2,7 +2,7 @@
 //!
 //! An owner reads its own copy and asks `r - 1` others what they have beyond it; values travel only where the coordinator
 //! lacks them. It merges, answers, and has whatever was behind repaired afterwards. An owner that is lost is replaced by
-//! the next one; when answers are late, all that were not asked yet are asked, and for a moment others are asked first.
+//! the next one; when answers are late, all that were not asked yet are asked. The nearest are asked first.
 //!
 //! Stand-ins are asked, and count, only where fewer than `r` owners can be reached and the reader did not ask for a strict
 //! quorum; so do recovering copies. Neither ever vouches for an absence: that a key is not there is said only when an owner
@@ -19,7 +19,6 @@ use super::hedge;
 use super::put::check_place;
 use super::whom::Whom;
 use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
-use crate::limits;
 
 /// A read that waits for answers.
 pub(super) struct Get {
@@ -141,9 +140,7 @@ impl<E: Engine> Node<E> {
         let key = ObjectKey::new(&request.bucket, &request.key);
         let own = self.store.read(partition, &key)?;
         let mut spare = owners;
-        // The nearest first; whoever was late a moment ago is asked last.
         self.latencies().rank(&mut spare);
-        spare.sort_by_key(|peer| self.slow.get(peer).is_some_and(|until| now < *until));
         if needs_stand_ins {
             spare.extend(stand_ins);
         }
@@ -182,7 +179,7 @@ impl<E: Engine> Node<E> {
                 get.ask(id, self.config.layout.epoch(), (needed - get.tally.received()).max(1), out);
                 get.asked_first = get.asked.len();
                 self.hedges.earn();
-                let hedge_at = now + hedge::delay(self.latencies(), &get.asked[1..]);
+                let hedge_at = now + hedge::delay(self.latencies(), &get.asked[1..], get.spare.last().copied());
                 self.begin(id, Operation::Get(get), deadline.min(hedge_at));
                 Ok(())
             }
@@ -227,7 +224,7 @@ impl<E: Engine> Node<E> {
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) => self.ask_instead(id, get, from, out),
             Heard::Alarm if now < get.deadline => {
                 for late in get.tally.waiting().iter().filter(|peer| !get.spare.contains(peer)) {
-                    self.slow.insert(*late, now + limits::SLOW_FOR);
+                    self.swim.latencies_mut().sample(*late, (now - get.began).0); // it takes at least so long
                 }
                 if !get.spare.is_empty() && self.hedges.spend() {
                     self.counters.hedged += 1;

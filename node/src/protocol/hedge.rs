@@ -31,8 +31,18 @@ impl Budget {
     }
 }
 
-/// How long to wait for all of these before others are asked.
-pub(super) fn delay(latencies: &Latencies, asked: &[NodeId]) -> Micros {
+/// How long to wait for all of these before others are asked, `next` first: where that one is much nearer, waiting for
+/// longer than it takes makes no sense.
+pub(super) fn delay(latencies: &Latencies, asked: &[NodeId], next: Option<NodeId>) -> Micros {
+    let own = usual(latencies, asked);
+    match next.filter(|next| latencies.of(*next).is_some()) {
+        Some(next) => own.min(Micros(2 * usual(latencies, &[next]).0)),
+        None => own,
+    }
+}
+
+/// Twice what all but one in twenty of their answers take, within bounds.
+fn usual(latencies: &Latencies, asked: &[NodeId]) -> Micros {
     let usual = asked.iter().map(|peer| latencies.of(*peer).map(|known| Micros(2 * known.p95.0))).max();
     match usual.flatten() {
         Some(usual) => usual.clamp(limits::HEDGE_AFTER_MIN, limits::HEDGE_AFTER_MAX),
@@ -53,11 +63,12 @@ mod tests {
             latencies.sample(slow, 10_000);
             latencies.sample(hung, 5_000_000);
         }
-        assert_eq!(delay(&latencies, &[fast]), limits::HEDGE_AFTER_MIN);
-        assert_eq!(delay(&latencies, &[fast, slow]), Micros(20_000));
-        assert_eq!(delay(&latencies, &[hung]), limits::HEDGE_AFTER_MAX);
-        assert_eq!(delay(&latencies, &[unknown]), limits::HEDGE_AFTER);
-        assert_eq!(delay(&latencies, &[]), limits::HEDGE_AFTER);
+        assert_eq!(delay(&latencies, &[fast], None), limits::HEDGE_AFTER_MIN);
+        assert_eq!(delay(&latencies, &[fast, slow], Some(unknown)), Micros(20_000));
+        assert_eq!(delay(&latencies, &[hung], Some(hung)), limits::HEDGE_AFTER_MAX);
+        assert_eq!(delay(&latencies, &[hung], Some(fast)), Micros(2 * limits::HEDGE_AFTER_MIN.0));
+        assert_eq!(delay(&latencies, &[unknown], None), limits::HEDGE_AFTER);
+        assert_eq!(delay(&latencies, &[], None), limits::HEDGE_AFTER);
     }
 
     #[test]

@@ -121,8 +121,6 @@ pub struct Node<E: Engine> {
     last_event: Time,
     /// For how long before this turn nothing was taken: what is read now may have waited so long.
     stood_still: Micros,
-    /// The peers that were late with an answer to a read: until then others are asked first.
-    slow: BTreeMap<NodeId, Time>,
     hedges: hedge::Budget,
     operations: BTreeMap<u64, UnderWay>,
     /// Operations of clients among them.
@@ -215,7 +213,6 @@ impl<E: Engine> Node<E> {
             breakers: breaker::Breakers::default(),
             last_event: now,
             stood_still: Micros(0),
-            slow: BTreeMap::new(),
             hedges: hedge::Budget::new(),
             operations: BTreeMap::new(),
             client_operations: 0,
