@@ -11,8 +11,9 @@ use dynode_storage::rules::{Rule, break_rule};
 use tests::runner::{Break, Options, run_range};
 use tests::script::play;
 
-/// Seeds among which each break must show. The one that hides best, `absence`, showed within two hundred.
-const WITHIN: u64 = 2_000;
+/// Seeds among which each break must show. The one that hides best, `dots`, showed within three thousand: most of what is
+/// repaired comes with the sync as well.
+const WITHIN: u64 = 10_000;
 
 fn is_found(wrong: Break) {
     let (_, failed) = run_range(0..WITHIN, Options { wrong: Some(wrong), ..Options::default() }, 1, &|_| {});
