@@ -10,6 +10,7 @@
 //! | file | mechanism |
 //! | --- | --- |
 //! | `event` | what can happen, what can be done |
+//! | `operation` | what waits for answers, and what it hears |
 //! | `quorum` | counting answers |
 //! | `put`, `get` | the coordinator of a write, of a read |
 //! | `whom` | owners and stand-ins: whom an operation asks |
@@ -40,6 +41,7 @@ mod housekeep;
 mod inspect;
 mod latency;
 mod lives;
+mod operation;
 mod put;
 mod quarantine;
 mod quorum;
@@ -72,6 +74,7 @@ pub use scrub::ScrubRate;
 pub use swim::Liveness;
 
 use crate::limits;
+use operation::{Heard, Operation, Then, UnderWay};
 
 /// When a write counts as taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,44 +148,6 @@ pub struct Node<E: Engine> {
     swim: swim::Swim,
     counters: Counters,
     draining: bool,
-}
-
-/// Something that waits for answers from peers. Its number is the request id of everything it asks.
-enum Operation {
-    Put(put::Put),
-    Get(get::Get),
-    Forward(forward::Forward),
-    Digests(sync::DigestRound),
-    Pull(sync::Pull),
-    Repair(repair::Repair),
-    Closing(lives::Closing),
-}
-
-struct UnderWay {
-    /// When it is to be looked at again.
-    alarm: Time,
-    /// The values that it held when it began, in bytes.
-    held: usize,
-    operation: Operation,
-}
-
-/// What an operation hears.
-enum Heard {
-    /// A peer answered.
-    Answer(NodeId, Message, Bytes),
-    /// A peer will not answer any more.
-    Lost(NodeId),
-    /// What was asked did not leave this node.
-    Unsent(NodeId),
-    /// The operation's alarm went off.
-    Alarm,
-}
-
-/// What becomes of an operation after it heard something.
-enum Then {
-    Done,
-    /// Keep it; `Some`: and look at it again at that time instead.
-    Wait(Option<Time>),
 }
 
 impl<E: Engine> Node<E> {
@@ -438,52 +403,6 @@ impl<E: Engine> Node<E> {
         }
     }
 
-    /// Tells an operation what it has waited for.
-    fn heard(&mut self, now: Time, id: u64, heard: Heard, out: &mut Effects) -> Result<(), EngineError> {
-        let Some(UnderWay { alarm, held, mut operation }) = self.operations.remove(&id) else {
-            return Ok(()); // a late or repeated answer: nobody waits for it
-        };
-        self.alarms.remove(&(alarm, id));
-        let of_client = operation.is_of_client();
-        let then = match &mut operation {
-            Operation::Put(op) => Ok(self.put_heard(now, id, op, &heard, out)),
-            Operation::Get(op) => self.get_heard(now, id, op, heard, out),
-            Operation::Forward(op) => self.forward_heard(now, id, op, heard, out),
-            Operation::Digests(op) => self.digests_heard(now, op, heard, out),
-            Operation::Pull(op) => self.pull_heard(now, op, heard, out),
-            Operation::Repair(op) => self.repair_heard(op, heard, out),
-            Operation::Closing(op) => self.closing_heard(now, id, op, heard, out),
-        };
-        match then {
-            Ok(Then::Done) | Err(_) => {
-                self.client_operations -= usize::from(of_client);
-                self.held_bytes -= held;
-                then.map(|_| ())?;
-            }
-            Ok(Then::Wait(again)) => {
-                let alarm = again.unwrap_or(alarm);
-                self.operations.insert(id, UnderWay { alarm, held, operation });
-                self.alarms.insert((alarm, id));
-            }
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, id: u64, operation: Operation, alarm: Time) {
-        self.client_operations += usize::from(operation.is_of_client());
-        let held = operation.held();
-        self.held_bytes += held;
-        self.operations.insert(id, UnderWay { alarm, held, operation });
-        self.alarms.insert((alarm, id));
-    }
-
-    /// Nobody waits for this peer any longer.
-    fn lost(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
-        let waiting: Vec<u64> =
-            self.operations.iter().filter(|(_, op)| op.operation.waits_for(peer)).map(|(id, _)| *id).collect();
-        waiting.into_iter().try_for_each(|id| self.heard(now, id, Heard::Lost(peer), out))
-    }
-
     /// Opens the breakers of peers that are silent, and probes those that have been open for long enough.
     pub(super) fn look_at_breakers(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
         let due = self.breakers.look(now, self.stood_still >= limits::STOOD_STILL, &mut self.rng);
@@ -604,34 +523,6 @@ impl<E: Engine> Node<E> {
     /// A span between half and all of `span`, so that nodes do not march in step.
     fn jittered(&mut self, span: Micros) -> Micros {
         Micros(self.rng.random_range(span.0 / 2..=span.0))
-    }
-}
-
-impl Operation {
-    fn is_of_client(&self) -> bool {
-        matches!(self, Operation::Put(_) | Operation::Get(_) | Operation::Forward(_))
-    }
-
-    /// The values that it holds on to, in bytes.
-    fn held(&self) -> usize {
-        match self {
-            Operation::Get(op) => op.held(),
-            Operation::Forward(op) => op.body.len(),
-            Operation::Put(op) => op.held(),
-            Operation::Digests(_) | Operation::Pull(_) | Operation::Repair(_) | Operation::Closing(_) => 0,
-        }
-    }
-
-    fn waits_for(&self, node: NodeId) -> bool {
-        match self {
-            Operation::Put(op) => op.waits_for(node),
-            Operation::Get(op) => op.waits_for(node),
-            Operation::Forward(op) => op.to == node,
-            Operation::Digests(op) => op.peer == node,
-            Operation::Pull(op) => op.source == node,
-            Operation::Repair(op) => op.source == node,
-            Operation::Closing(op) => op.waits_for(node),
-        }
     }
 }
 
