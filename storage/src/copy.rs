@@ -43,7 +43,7 @@ pub struct Copy {
     /// Clock and content as of the last sync.
     synced: (Clock, u64),
     /// A scan was unfinished at the last sync.
-    synced_mid_scan: bool,
+    synced_ahead: bool,
     pub(crate) checkpoint_due: bool,
     /// Dots that came since the last checkpoint.
     pub(crate) since_checkpoint: u64,
@@ -78,7 +78,7 @@ impl Copy {
             content: 0,
             scans: Scans::default(),
             synced: (Clock::new(), 0),
-            synced_mid_scan: false,
+            synced_ahead: false,
             checkpoint_due: true,
             since_checkpoint: 0,
             strips: Strips::default(),
@@ -111,15 +111,16 @@ impl Copy {
     }
 
     /// The set hash that belongs to [`Copy::told`]. Equal clocks have equal hashes, except where one of the copies
-    /// [is in the middle of a scan](Copy::told_mid_scan).
+    /// [is ahead of its clock](Copy::told_ahead).
     pub fn told_content(&self) -> u64 {
         if broken(Rule::Volatile) { self.content } else { self.synced.1 }
     }
 
-    /// Was a scan unfinished at the moment that [`Copy::told`] speaks of? Its content then is ahead of its clock, and
-    /// says nothing about copies with an equal one.
-    pub fn told_mid_scan(&self) -> bool {
-        self.synced_mid_scan
+    /// Was a scan unfinished, or the copy recovering, at the moment that [`Copy::told`] speaks of? Its content then may be
+    /// ahead of its clock, and says nothing about copies with an equal one: a scan brings objects before their dots, and one
+    /// that begins anew is told of objects by copies that have forgotten the dots that all had.
+    pub fn told_ahead(&self) -> bool {
+        self.synced_ahead
     }
 
     /// The set hash as of now.
@@ -203,7 +204,7 @@ impl Copy {
     pub(crate) fn mark_synced(&mut self) {
         self.synced.0.clone_from(&self.clock);
         self.synced.1 = self.content;
-        self.synced_mid_scan = self.is_scanning();
+        self.synced_ahead = self.is_scanning() || self.recovering;
     }
 
     /// Asks for a checkpoint with the next batch if there is anything new to say; true if there is.

@@ -149,11 +149,13 @@ impl<E: Engine> Store<E> {
         Ok(count)
     }
 
-    /// The greatest life of a node that this one knows of, from what it refuses and from the copies that it has opened: the
-    /// node's next one must be greater.
-    pub fn last_life(&self, node: NodeId) -> u64 {
+    /// The greatest life of a node that this one knows of, from what it refuses and from its copies: the node's next one must
+    /// be greater.
+    pub fn last_life(&mut self, node: NodeId) -> Result<u64, EngineError> {
+        self.open_all()?;
         let refused = self.refused.values().map(|lives| life_of(lives, node).saturating_sub(1));
-        refused.chain(self.copies().map(|copy| copy.clock().last_life(node))).max().unwrap_or(0)
+        let known = refused.chain(self.copies().map(|copy| copy.clock().last_life(node))).max();
+        Ok(known.unwrap_or(0))
     }
 
     /// Hears of the greatest life of this node that others know of, in any partition. A run that cannot be sure of its lives

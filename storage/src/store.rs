@@ -27,6 +27,9 @@ const LIVES_FROM: &[u8] = b"lives-from";
 /// The record in [`Space::Meta`] that no life given out so far reaches.
 const LIVES_TO: &[u8] = b"lives-to";
 
+/// The record in [`Space::Meta`] that says that the node has been told of its former lives by those who know, or has none.
+const LIVES_KNOWN: &[u8] = b"lives-known";
+
 /// Lives that one run may give out: every copy may begin one when it is opened, and another now and then.
 const LIVES_A_RUN: u64 = 1 << 20;
 
@@ -54,8 +57,10 @@ pub struct Store<E> {
     /// Random, and different in every run: so far beyond a former life that others know of a new one begins.
     life_step: u64,
     lives_from: u64,
-    /// The data remember which lives there have been, and nothing is missing in them.
+    /// See [`Store::knows_its_lives`].
     knows_its_lives: bool,
+    /// Every copy that is stored has been opened.
+    all_opened: bool,
     pub(crate) refused: Lives,
     copies: BTreeMap<PartitionId, Copy>,
     /// The partitions known to have no copy here, so that asking again costs nothing.
@@ -96,7 +101,13 @@ impl<E: Engine> Store<E> {
             lives_from = next_life;
         }
         let lives_to = next_life.saturating_add(LIVES_A_RUN);
-        engine.write(&[life_record(LIVES_FROM, lives_from), life_record(LIVES_TO, lives_to)], true)?;
+        // A rolled back disk may have forgotten lives, and the runs after this one have forgotten them as well.
+        let knows_its_lives = past == Past::Whole && engine.get(Space::Meta, LIVES_KNOWN)?.is_some();
+        let mut begun = vec![life_record(LIVES_FROM, lives_from), life_record(LIVES_TO, lives_to)];
+        if !knows_its_lives {
+            begun.push(Step::Delete(Space::Meta, Bytes::from_static(LIVES_KNOWN)));
+        }
+        engine.write(&begun, true)?;
         let quarantined = quarantine::load(&engine)?;
         Ok(Store {
             engine,
@@ -106,7 +117,8 @@ impl<E: Engine> Store<E> {
             lives_to,
             life_step: 1 + first_life % LIVES_A_RUN,
             lives_from,
-            knows_its_lives: last > 0 && past == Past::Whole,
+            knows_its_lives,
+            all_opened: false,
             refused,
             copies: BTreeMap::new(),
             absent: BTreeSet::new(),
@@ -128,6 +140,11 @@ impl<E: Engine> Store<E> {
 
     /// The partitions of which a copy is stored, as of the last commit, and about how many bytes its objects take.
     pub fn stored(&self) -> Result<Vec<(PartitionId, u64)>, EngineError> {
+        let size = |p| self.engine.size_between(Space::Objects, &partition_start(p), &partition_end(p));
+        Ok(self.stored_partitions()?.into_iter().map(|p| (p, size(p))).collect())
+    }
+
+    fn stored_partitions(&self) -> Result<Vec<PartitionId>, EngineError> {
         let mut partitions = Vec::new();
         let mut wrong = false;
         self.engine.scan(Space::Clocks, &[], &[0xff; 3], &mut |at, _| {
@@ -140,8 +157,7 @@ impl<E: Engine> Store<E> {
             let detail = "the place of a checkpoint".into();
             return Err(EngineError::Damaged { place: Space::Clocks.name(), partition: None, detail });
         }
-        let size = |p| self.engine.size_between(Space::Objects, &partition_start(p), &partition_end(p));
-        Ok(partitions.into_iter().map(|p| (p, size(p))).collect())
+        Ok(partitions)
     }
 
     /// The copy of a partition, where this node holds one. One that is [shelved](Quarantine::Shelved) is not shown.
@@ -269,12 +285,31 @@ impl<E: Engine> Store<E> {
     }
 
     /// Can the node be sure that the lives it gives out are greater than all it has ever had? It is so on data that remember
-    /// them; on a new disk, or after a rollback, there is only the wall clock, which may have been set back.
+    /// that it [was told](Store::now_knows_its_lives). On a new disk, or after a rollback, there is only the wall clock, which
+    /// may have been set back.
     pub fn knows_its_lives(&self) -> bool {
         self.knows_its_lives
     }
 
-    /// The node has had this life already, as others know; others of later ones they may not know.
+    /// Those who must know the node's former lives have told of them. Remembered with the turn's batch, restarts included.
+    pub fn now_knows_its_lives(&mut self) {
+        if !self.knows_its_lives {
+            self.knows_its_lives = true;
+            self.turn.push(Step::Put(Space::Meta, Bytes::from_static(LIVES_KNOWN), Bytes::new()));
+        }
+    }
+
+    /// Opens every copy that is stored: before that, nobody can say what this node knows.
+    pub(crate) fn open_all(&mut self) -> Result<(), EngineError> {
+        if !self.all_opened {
+            for partition in self.stored_partitions()? {
+                self.find(partition)?;
+            }
+            self.all_opened = true;
+        }
+        Ok(())
+    }
+
     /// Is there a copy whose present life began before this run?
     pub fn is_of_former_run(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
         let run_from = self.run_from;

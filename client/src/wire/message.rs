@@ -508,6 +508,9 @@ pub struct Clocks {
     pub absent: Vec<u16>,
     /// The greatest life of the asker that the answerer knows of, in any partition: what it begins must be greater.
     pub last_life: u64,
+    /// Does the answerer know its own past, and contain what it once did? Else there may be greater lives of the asker that
+    /// it has forgotten.
+    pub whole: bool,
 }
 
 /// "Here is my clock; send what I lack." Body: the asker's clock, encoded. Answered by [`Answer`].

@@ -144,8 +144,11 @@ fn peer_message() -> impl Strategy<Value = Message> {
         }),
         any::<(bool, bool)>().prop_map(|(same, recovering)| Fetched { same, recovering }.into()),
         (any::<u64>(), vec(digest, 0..9)).prop_map(|(epoch, digests)| Digests { epoch, digests }.into()),
-        (any::<(u64, u64)>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9))
-            .prop_map(|((epoch, last_life), differing, absent)| Clocks { epoch, differing, absent, last_life }.into()),
+        (any::<(u64, u64, bool)>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9)).prop_map(
+            |((epoch, last_life, whole), differing, absent)| {
+                Clocks { epoch, differing, absent, last_life, whole }.into()
+            }
+        ),
         any::<(u64, u16, u64)>()
             .prop_map(|(epoch, partition, last_life)| AskLife { epoch, partition, last_life }.into()),
         any::<(u64, bool)>().prop_map(|(life, has_copy)| LifeIs { life, has_copy }.into()),

@@ -32,8 +32,9 @@ pub(super) struct LivesState {
     under_way: BTreeSet<PartitionId>,
     /// Since when there has been something to close in a partition, and when the next try may be.
     open: BTreeMap<PartitionId, (Time, Time)>,
-    /// The peers that have answered a round of digests since this node started: they have told what they know of it.
-    answered: BTreeSet<NodeId>,
+    /// The peers that have answered a round of digests since this node started, so told what they know of it; and whether
+    /// what they know is whole.
+    answered: BTreeMap<NodeId, bool>,
     /// The partitions whose copies take in what comes: none of them is to be set aside, as far as others have told.
     compared: BTreeSet<PartitionId>,
     /// The partitions whose copies go on in a life of this run, or are known not to have been rolled back.
@@ -65,15 +66,15 @@ impl LivesState {
             started: now,
             under_way: BTreeSet::new(),
             open: BTreeMap::new(),
-            answered: BTreeSet::new(),
+            answered: BTreeMap::new(),
             compared: BTreeSet::new(),
             sure: BTreeSet::new(),
         }
     }
 
-    /// Has this peer told what it knows of this node?
-    pub(super) fn has_answered(&self, peer: NodeId) -> bool {
-        self.answered.contains(&peer)
+    /// Is more to be had from this peer than it has told of this node?
+    pub(super) fn wants_answer(&self, peer: NodeId, knows_its_lives: bool) -> bool {
+        self.answered.get(&peer).is_none_or(|whole| !whole && !knows_its_lives)
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -82,11 +83,6 @@ impl LivesState {
 
     pub(super) fn entries(&self) -> usize {
         self.open.len()
-    }
-
-    /// A peer has answered a round of digests; true if it is its first answer.
-    pub(super) fn answered(&mut self, peer: NodeId) -> bool {
-        self.answered.insert(peer)
     }
 }
 
@@ -183,7 +179,7 @@ impl<E: Engine> Node<E> {
             return Ok(());
         }
         let others = self.other_owners(partition);
-        let told = !others.is_empty() && others.iter().all(|peer| self.lives.answered.contains(peer));
+        let told = !others.is_empty() && others.iter().all(|peer| self.lives.answered.contains_key(peer));
         let is_old = self.store.is_of_former_run(partition)?;
         if is_old && !(told && self.owns(partition)) {
             self.store.go_on_in_new_life(partition)?;
@@ -192,24 +188,43 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
+    /// A peer has answered a round of digests: the greatest life of this node that it knows of, and whether it knows all that it
+    /// once did.
+    pub(super) fn told_of_lives(&mut self, peer: NodeId, last_life: u64, whole: bool) -> Result<(), EngineError> {
+        let first = self.lives.answered.insert(peer, whole).is_none();
+        if self.store.knows_its_lives() {
+            return if first { self.store.live_beyond_all(last_life) } else { Ok(()) };
+        }
+        self.store.live_beyond_all(last_life)?;
+        if self.config.layout.partition_ids().all(|partition| self.was_told_enough(partition)) {
+            self.store.now_knows_its_lives();
+        }
+        Ok(())
+    }
+
+    /// Have those told of this node's lives who must know? As many owners of the partition as make
+    /// [recovery](super::recovery) sure, none of them in doubt about its own past; or all members, where all may be new.
+    fn was_told_enough(&self, partition: PartitionId) -> bool {
+        let owners = self.config.layout.owners(partition);
+        let whole = owners.iter().filter(|owner| self.lives.answered.get(owner) == Some(&true)).count();
+        let of_others = owners.iter().filter(|owner| **owner != self.config.node).count();
+        whole >= enough(owners.len()).clamp(1, of_others.max(1))
+            || self.other_members().iter().all(|peer| self.lives.answered.contains_key(peer))
+    }
+
     /// A node on a new disk, or on one that was rolled back, has only the wall clock to tell that its lives are later than
     /// its former ones; a write in an earlier one would be lost on those who have closed it. So it coordinates nothing in a
-    /// partition before as many owners as make [recovery](super::recovery) sure have told what they know of it, or, where
-    /// they cannot be reached, somebody has and [`limits::LIVES_KNOWN_AFTER`] has passed.
+    /// partition before [enough](Node::was_told_enough) have told what they know of it, or, where they cannot be reached,
+    /// somebody has and [`limits::LIVES_KNOWN_AFTER`] has passed.
     pub(super) fn knows_its_lives(&self, now: Time, partition: PartitionId) -> Result<(), Failure> {
-        if self.store.knows_its_lives() || self.config.layout.members().len() <= 1 {
+        if self.store.knows_its_lives() || self.was_told_enough(partition) {
             return Ok(());
         }
-        let others = self.other_owners(partition);
-        let answered = others.iter().filter(|peer| self.lives.answered.contains(peer)).count();
-        let needed = enough(self.config.layout.owners(partition).len()).max(1);
         let is_late = now - self.lives.started >= limits::LIVES_KNOWN_AFTER && !self.lives.answered.is_empty();
-        if answered >= needed || is_late || (others.is_empty() && !self.lives.answered.is_empty()) {
+        if is_late {
             return Ok(());
         }
-        let detail = format!(
-            "this node has begun without knowledge of its past, and {answered} of {needed} others have told it; nothing was changed"
-        );
+        let detail = "this node has begun without knowledge of its past, and too few others have told it yet; nothing was changed";
         Err(failure(ErrorCode::Unavailable, detail))
     }
 

@@ -145,20 +145,20 @@ impl<E: Engine> Node<E> {
         let mut partitions: Vec<PartitionId> =
             layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
         partitions.extend(self.to_hand_off(peer));
-        if partitions.is_empty() && !self.lives.has_answered(peer) {
+        if partitions.is_empty() && self.lives.wants_answer(peer, self.store.knows_its_lives()) {
             // What the peer knows of this node's former lives is wanted all the same.
             self.empty_round(now, peer, out);
         }
         for chunk in partitions.chunks(limits::DIGESTS_MAX) {
             let (mut told, mut digests) = (Vec::new(), Vec::new());
             for partition in chunk {
-                let (clock, content, mid_scan) = match self.store.find(*partition)? {
-                    Some(copy) => (copy.told().clone(), copy.told_content(), copy.told_mid_scan()),
+                let (clock, content, ahead) = match self.store.find(*partition)? {
+                    Some(copy) => (copy.told().clone(), copy.told_content(), copy.told_ahead()),
                     None => (Clock::new(), 0, false),
                 };
-                // In the middle of a scan the content is ahead of the clock. A hash that fits nobody's keeps it from
+                // In the middle of a scan the content may be ahead of the clock. A hash that fits nobody's keeps it from
                 // being compared, and has the peer answer with its clock.
-                let hash = if mid_scan { !clock.hash() } else { clock.hash() };
+                let hash = if ahead { !clock.hash() } else { clock.hash() };
                 digests.push(Digest { partition: partition.0, clock: hash, content });
                 told.push((*partition, clock));
             }
@@ -179,8 +179,9 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let epoch = self.config.layout.epoch();
-        let last_life = self.store.last_life(peer);
-        let mut reply = Clocks { epoch, differing: Vec::new(), absent: Vec::new(), last_life };
+        let last_life = self.store.last_life(peer)?;
+        let whole = self.store.knows_its_lives() && self.count_recovering()? == 0;
+        let mut reply = Clocks { epoch, differing: Vec::new(), absent: Vec::new(), last_life, whole };
         let mut body = Vec::new();
         for digest in &m.digests {
             let partition = match self.agrees_to_own(peer, m.epoch, digest.partition, out) {
@@ -203,7 +204,7 @@ impl<E: Engine> Node<E> {
                 body.extend_from_slice(&clock);
             } else {
                 let differs = copy.told_content() != digest.content;
-                if !copy.told_mid_scan() {
+                if !copy.told_ahead() {
                     match differs {
                         true => self.content_differs(now, partition, peer, (digest.clock, digest.content), out)?,
                         false => self.content_agrees(partition, peer),
@@ -231,9 +232,7 @@ impl<E: Engine> Node<E> {
             _ => return Ok(Then::Done),
         };
         let peer = round.peer;
-        if self.lives.answered(peer) {
-            self.store.live_beyond_all(m.last_life)?;
-        }
+        self.told_of_lives(peer, m.last_life, m.whole)?;
         let mut theirs: BTreeMap<PartitionId, Clock> =
             m.absent.iter().map(|p| (PartitionId(*p), Clock::new())).collect();
         for (partition, len) in m.differing {

@@ -11,8 +11,8 @@ use crate::world::{Violation, World};
 const NAME: &str = "3 copies converge";
 
 impl World {
-    /// The owners' copies of a partition: host, clock, content, and whether a scan is unfinished.
-    fn copies(&mut self, partition: PartitionId) -> Result<Vec<(usize, Clock, u64, bool)>, Violation> {
+    /// The owners' copies of a partition: host, clock, content, whether a scan is unfinished, and whether it is recovering.
+    fn copies(&mut self, partition: PartitionId) -> Result<Vec<(usize, Clock, u64, bool, bool)>, Violation> {
         let mut copies = Vec::new();
         for at in 0..self.hosts.len() {
             if !self.layout.owns(self.hosts[at].id, partition) {
@@ -20,19 +20,22 @@ impl World {
             }
             let Some(node) = &mut self.hosts[at].node else { continue };
             match Violation::unless_found(node.store().find(partition))? {
-                Some(copy) => copies.push((at, copy.clock().clone(), copy.content(), copy.is_scanning())),
-                None => copies.push((at, Clock::new(), 0, false)),
+                Some(copy) => {
+                    copies.push((at, copy.clock().clone(), copy.content(), copy.is_scanning(), copy.is_recovering()))
+                }
+                None => copies.push((at, Clock::new(), 0, false, true)),
             }
         }
         Ok(copies)
     }
 
-    /// Wherever two clocks are equal now, and no scan is half done, so is the content.
+    /// Wherever two clocks are equal now, no scan is half done, and nothing is being recovered, so is the content.
     pub(crate) fn check_equal_clocks(&mut self) -> Result<(), Violation> {
         for partition in self.layout.partition_ids().collect::<Vec<_>>() {
             let copies = self.copies(partition)?;
-            for (i, (a, clock, content, scanning)) in copies.iter().enumerate() {
-                let other = copies[i + 1..].iter().find(|o| !scanning && !o.3 && o.1 == *clock && o.2 != *content);
+            for (i, (a, clock, content, scanning, recovering)) in copies.iter().enumerate() {
+                let is_whole = |o: &(usize, Clock, u64, bool, bool)| !o.3 && !o.4 && !scanning && !recovering;
+                let other = copies[i + 1..].iter().find(|o| is_whole(o) && o.1 == *clock && o.2 != *content);
                 if let Some((b, ..)) = other {
                     let what =
                         format!("n{a} and n{b} have equal clocks and different content in partition {partition}");
@@ -49,7 +52,7 @@ impl World {
             let copies = self.copies(partition)?;
             let first = &copies[0];
             let mut what = None;
-            for (at, clock, content, scanning) in &copies {
+            for (at, clock, content, scanning, _) in &copies {
                 if *scanning {
                     what = Some(format!("n{at} has not finished a scan of partition {partition}"));
                 } else if *clock != first.1 {
@@ -72,7 +75,7 @@ impl World {
         let mut live: Live = vec![Vec::new(); self.journal.keys.len()];
         for partition in self.layout.partition_ids().collect::<Vec<_>>() {
             let mut first: Option<Vec<(Bytes, Vec<Sibling>)>> = None;
-            for (at, _, content, _) in self.copies(partition)? {
+            for (at, _, content, ..) in self.copies(partition)? {
                 let Some(node) = &mut self.hosts[at].node else { continue };
                 let (counted, _) = node.store().recount(partition).map_err(Violation::storage)?;
                 if counted != content {

@@ -168,7 +168,8 @@ impl World {
         match event {
             Event::Request { message, .. } => (op, op.and_then(|_| write_place(message))),
             Event::Response { request, .. } | Event::Unsent { request, .. } => {
-                match self.hosts[at].passed_on.remove(request) {
+                // It stays: an answer may come twice, and what it brings about comes of the last.
+                match self.hosts[at].passed_on.get(request).cloned() {
                     Some((op, place, causality)) => (Some(op), Some((place, causality))),
                     None => (op, None),
                 }
