@@ -482,7 +482,10 @@ pub struct Fetched {
 pub struct Digests {
     /// The sender's epoch.
     pub epoch: u64,
-    /// One for each partition that both own, or that the sender holds as a stand-in and the receiver owns.
+    /// Hash of the digests of all partitions that both own, in order: then they are not listed.
+    pub sum: Option<u64>,
+    /// One for each partition that both own, unless there is a sum, and for each that the sender holds as a stand-in and the
+    /// receiver owns.
     pub digests: Vec<Digest>,
 }
 
@@ -502,6 +505,8 @@ pub struct Digest {
 pub struct Clocks {
     /// The answerer's epoch.
     pub epoch: u64,
+    /// The asker's sum is not the answerer's: it is to list its digests.
+    pub sum_differs: bool,
     /// The partitions whose clocks differ, with the length in bytes of each clock in the body.
     pub differing: Vec<(u16, u32)>,
     /// The partitions of which the answerer holds no copy (yet).

@@ -143,10 +143,15 @@ fn peer_message() -> impl Strategy<Value = Message> {
             Fetch { epoch, partition, bucket, key, have }.into()
         }),
         any::<(bool, bool)>().prop_map(|(same, recovering)| Fetched { same, recovering }.into()),
-        (any::<u64>(), vec(digest, 0..9)).prop_map(|(epoch, digests)| Digests { epoch, digests }.into()),
-        (any::<(u64, u64, bool)>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9)).prop_map(
-            |((epoch, last_life, whole), differing, absent)| {
-                Clocks { epoch, differing, absent, last_life, whole }.into()
+        (any::<(u64, Option<u64>)>(), vec(digest, 0..9)).prop_map(|((epoch, sum), digests)| Digests {
+            epoch,
+            sum,
+            digests
+        }
+        .into()),
+        (any::<(u64, u64, bool, bool)>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9)).prop_map(
+            |((epoch, last_life, whole, sum_differs), differing, absent)| {
+                Clocks { epoch, sum_differs, differing, absent, last_life, whole }.into()
             }
         ),
         any::<(u64, u16, u64)>()

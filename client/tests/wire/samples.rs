@@ -68,9 +68,21 @@ pub(crate) fn samples() -> Vec<Frame> {
         (ReplicateDone { recovering: false }.into(), b("")),
         (Fetch { epoch: 3, partition: 17, bucket: b("f"), key: b("k"), have: b("dots") }.into(), b("")),
         (Fetched { same: true, recovering: false }.into(), b("")),
-        (Digests { epoch: 3, digests: vec![Digest { partition: 1, clock: u64::MAX, content: 5 }] }.into(), b("")),
         (
-            Clocks { epoch: 3, differing: vec![(1, 70_000)], absent: vec![2, 3], last_life: 9, whole: true }.into(),
+            Digests { epoch: 3, sum: Some(7), digests: vec![Digest { partition: 1, clock: u64::MAX, content: 5 }] }
+                .into(),
+            b(""),
+        ),
+        (
+            Clocks {
+                epoch: 3,
+                sum_differs: true,
+                differing: vec![(1, 70_000)],
+                absent: vec![2, 3],
+                last_life: 9,
+                whole: true,
+            }
+            .into(),
             b("clock"),
         ),
         (

@@ -2,11 +2,12 @@
 //!
 //! A round with a peer: hashes of this node's synced clocks for the partitions that both own, and for those that this
 //! node holds as a stand-in and the peer owns; back come the peer's clocks where they differ. Equal hashes cost 18 bytes
-//! a partition. What is missing twice in a row (once may be under way), or at the first word on a new connection, is
+//! a partition; where the last round found nothing that differs, one hash goes over all of them, and they are listed only
+//! if that differs. What is missing twice in a row (once may be under way), or at the first word on a new connection, is
 //! pulled: a delta, or a scan where the source's index no longer reaches back. A pull goes on answer by answer, and
 //! after an interruption where it stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dynode_client::wire::{AnswerKind, Clocks, Digest, Digests, Message, Pull as PullRequest, ScanAt};
@@ -35,6 +36,8 @@ pub(super) struct SyncState {
     pub(super) repairs: usize,
     /// Digest rounds answered so far.
     rounds: u64,
+    /// The peers with which everything was equal in the last round.
+    equal: BTreeSet<NodeId>,
     /// What came so far is within the bytes that sync may move until then.
     paid_until: Time,
 }
@@ -46,6 +49,8 @@ pub(super) struct DigestRound {
     told: Vec<(PartitionId, Clock)>,
     /// The connection is new: what is missing is not under way on it.
     greeting: bool,
+    /// So many of what was said, from the first on, were only in the sum.
+    summed: usize,
 }
 
 /// A pull that waits for its next answer.
@@ -67,6 +72,7 @@ pub(super) struct Pull {
 impl DigestRound {
     /// What is answered of this partition counts no more.
     pub(super) fn forget(&mut self, partition: PartitionId) {
+        self.summed -= self.told[..self.summed].iter().filter(|(p, _)| *p == partition).count();
         self.told.retain(|(p, _)| *p != partition);
     }
 }
@@ -123,50 +129,96 @@ impl SyncState {
 impl<E: Engine> Node<E> {
     /// A peer has come (back): compare clocks now, not in a second.
     pub(super) fn greet(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
-        self.tell_digests(now, peer, true, out)
+        self.list_digests(now, peer, self.in_common(peer), true, out)
     }
 
     /// Asks a peer for nothing but a sign of life.
     pub(super) fn empty_round(&mut self, now: Time, peer: NodeId, out: &mut Effects) {
-        let id = self.new_id();
-        out.send(peer, id, Digests { epoch: self.config.layout.epoch(), digests: Vec::new() }, Bytes::new());
-        let round = DigestRound { peer, told: Vec::new(), greeting: false };
-        self.begin(id, Operation::Digests(round), now + limits::DIGEST_TIMEOUT);
+        let round = DigestRound { peer, told: Vec::new(), greeting: false, summed: 0 };
+        self.send_digests(now, round, None, Vec::new(), out);
     }
 
     /// Tells a peer the hashes of this node's synced clocks.
     pub(super) fn digest_round(&mut self, now: Time, peer: NodeId, out: &mut Effects) -> Result<(), EngineError> {
-        self.tell_digests(now, peer, false, out)
+        let partitions = self.in_common(peer);
+        if !self.sync.equal.contains(&peer) || partitions.is_empty() {
+            return self.list_digests(now, peer, partitions, false, out);
+        }
+        let (told, digests) = self.own_digests(&partitions)?;
+        let round = DigestRound { peer, greeting: false, summed: told.len(), told };
+        self.send_digests(now, round, Some(sum(&digests)), Vec::new(), out);
+        let held = self.to_hand_off(peer);
+        self.list(now, peer, &held, false, out)
     }
 
-    fn tell_digests(&mut self, now: Time, peer: NodeId, greeting: bool, out: &mut Effects) -> Result<(), EngineError> {
+    /// The partitions that both own, in order.
+    fn in_common(&self, peer: NodeId) -> Vec<PartitionId> {
         let layout = &self.config.layout;
-        let epoch = layout.epoch();
-        let mut partitions: Vec<PartitionId> =
-            layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect();
+        layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect()
+    }
+
+    /// The synced clocks of these partitions, and what is said of them.
+    fn own_digests(
+        &mut self,
+        partitions: &[PartitionId],
+    ) -> Result<(Vec<(PartitionId, Clock)>, Vec<Digest>), EngineError> {
+        let (mut told, mut digests) = (Vec::new(), Vec::new());
+        for partition in partitions {
+            let (clock, content, ahead) = match self.store.find(*partition)? {
+                Some(copy) => (copy.told().clone(), copy.told_content(), copy.told_ahead()),
+                None => (Clock::new(), 0, false),
+            };
+            // In the middle of a scan the content may be ahead of the clock. A hash that fits nobody's keeps it from
+            // being compared, and has the peer answer with its clock.
+            let hash = if ahead { !clock.hash() } else { clock.hash() };
+            digests.push(Digest { partition: partition.0, clock: hash, content });
+            told.push((*partition, clock));
+        }
+        Ok((told, digests))
+    }
+
+    fn list_digests(
+        &mut self,
+        now: Time,
+        peer: NodeId,
+        mut partitions: Vec<PartitionId>,
+        greeting: bool,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
         partitions.extend(self.to_hand_off(peer));
         if partitions.is_empty() && self.lives.wants_answer(peer, self.store.knows_its_lives()) {
             // What the peer knows of this node's former lives is wanted all the same.
             self.empty_round(now, peer, out);
         }
+        self.list(now, peer, &partitions, greeting, out)
+    }
+
+    fn list(
+        &mut self,
+        now: Time,
+        peer: NodeId,
+        partitions: &[PartitionId],
+        greeting: bool,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
         for chunk in partitions.chunks(limits::DIGESTS_MAX) {
-            let (mut told, mut digests) = (Vec::new(), Vec::new());
-            for partition in chunk {
-                let (clock, content, ahead) = match self.store.find(*partition)? {
-                    Some(copy) => (copy.told().clone(), copy.told_content(), copy.told_ahead()),
-                    None => (Clock::new(), 0, false),
-                };
-                // In the middle of a scan the content may be ahead of the clock. A hash that fits nobody's keeps it from
-                // being compared, and has the peer answer with its clock.
-                let hash = if ahead { !clock.hash() } else { clock.hash() };
-                digests.push(Digest { partition: partition.0, clock: hash, content });
-                told.push((*partition, clock));
-            }
-            let id = self.new_id();
-            out.send(peer, id, Digests { epoch, digests }, Bytes::new());
-            self.begin(id, Operation::Digests(DigestRound { peer, told, greeting }), now + limits::DIGEST_TIMEOUT);
+            let (told, digests) = self.own_digests(chunk)?;
+            self.send_digests(now, DigestRound { peer, told, greeting, summed: 0 }, None, digests, out);
         }
         Ok(())
+    }
+
+    fn send_digests(
+        &mut self,
+        now: Time,
+        round: DigestRound,
+        sum: Option<u64>,
+        digests: Vec<Digest>,
+        out: &mut Effects,
+    ) {
+        let id = self.new_id();
+        out.send(round.peer, id, Digests { epoch: self.config.layout.epoch(), sum, digests }, Bytes::new());
+        self.begin(id, Operation::Digests(round), now + limits::DIGEST_TIMEOUT);
     }
 
     /// A peer tells the hashes of its clocks: answer with this node's own where they differ.
@@ -181,8 +233,20 @@ impl<E: Engine> Node<E> {
         let epoch = self.config.layout.epoch();
         let last_life = self.store.last_life(peer)?;
         let whole = self.store.knows_its_lives() && self.count_recovering()? == 0;
-        let mut reply = Clocks { epoch, differing: Vec::new(), absent: Vec::new(), last_life, whole };
+        let mut reply =
+            Clocks { epoch, sum_differs: false, differing: Vec::new(), absent: Vec::new(), last_life, whole };
         let mut body = Vec::new();
+        if let Some(theirs) = m.sum {
+            let common = self.in_common(peer);
+            let (told, digests) = self.own_digests(&common)?;
+            reply.sum_differs = m.epoch != epoch || theirs != sum(&digests);
+            if !reply.sum_differs {
+                for (partition, clock) in told {
+                    self.content_agrees(partition, peer);
+                    self.sync.heard.insert((partition, peer), clock);
+                }
+            }
+        }
         for digest in &m.digests {
             let partition = match self.agrees_to_own(peer, m.epoch, digest.partition, out) {
                 Ok(partition) => partition,
@@ -245,6 +309,16 @@ impl<E: Engine> Node<E> {
             theirs.insert(PartitionId(partition), clock);
         }
         self.sync.rounds += 1;
+        let differs = m.sum_differs || !theirs.is_empty();
+        match differs {
+            true => self.sync.equal.remove(&peer),
+            false => self.sync.equal.insert(peer),
+        };
+        if m.sum_differs {
+            round.told.drain(..round.summed);
+            let common = self.in_common(peer);
+            self.list(now, peer, &common, false, out)?;
+        }
         let mut lacks = Vec::new();
         for (partition, told) in std::mem::take(&mut round.told) {
             // Nothing said of a partition means that the peer's clock was equal to what it was told.
@@ -478,4 +552,17 @@ impl<E: Engine> Node<E> {
         }
         Ok(more)
     }
+}
+
+/// One hash over digests.
+fn sum(digests: &[Digest]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for digest in digests {
+        hasher.update(&digest.partition.to_le_bytes());
+        hasher.update(&digest.clock.to_le_bytes());
+        hasher.update(&digest.content.to_le_bytes());
+    }
+    let mut word = [0; 8];
+    hasher.finalize_xof().fill(&mut word);
+    u64::from_le_bytes(word)
 }
