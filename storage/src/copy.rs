@@ -302,6 +302,10 @@ impl Copy {
         self.content = self.content.wrapping_add(moved);
         self.checkpoint_due |= moved != 0;
         context.merge(&stored.context);
+        if stored.dots().any(|d| kept.iter().all(|s| s.dot != d)) {
+            // What took a value from here must be found again should the scan never end: see `orphans`.
+            context.merge(source);
+        }
         self.store(turn, key, at, &stored, Object { values: kept, context });
         Ok(Ok(()))
     }
@@ -435,6 +439,12 @@ impl Copy {
             }
         }
         self.forget_scans();
+        self.checkpoint_due = true;
+    }
+
+    /// Forgets all scans that are not finished.
+    pub(crate) fn drop_scans(&mut self) {
+        self.scans = Scans::default();
         self.checkpoint_due = true;
     }
 

@@ -46,6 +46,7 @@ mod load;
 mod logfile;
 pub mod memory;
 pub mod object;
+mod orphans;
 mod place;
 pub mod quarantine;
 pub mod reading;

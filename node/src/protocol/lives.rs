@@ -256,6 +256,7 @@ impl<E: Engine> Node<E> {
 
     pub(super) fn refuse_lives(
         &mut self,
+        now: Time,
         peer: NodeId,
         reply_to: ReplyTo,
         m: &Refuse,
@@ -264,11 +265,28 @@ impl<E: Engine> Node<E> {
         let Some(partition) = self.agreed(peer, m.epoch, m.partition, reply_to, out) else { return Ok(()) };
         let lives: Vec<(NodeId, u64)> = m.lives.iter().map(|(node, life)| (NodeId(*node), *life)).collect();
         self.store.refuse(partition, &lives)?;
+        self.adopt_orphans(now, partition)?;
         // What is handed over is what a power cut leaves, and the promise too.
         self.store.commit(true)?;
         let (life, _) = self.present_life(partition)?;
         let has = self.store.hand_over(partition, &lives)?;
         out.reply_with(reply_to, HandedOver { life }, encode_clock(&has).into());
+        Ok(())
+    }
+
+    /// A scan that is not finished although this copy contains all that every other owner has told will never be: what it has
+    /// brought becomes this copy's own word, or its dots could never be handed over.
+    fn adopt_orphans(&mut self, now: Time, partition: PartitionId) -> Result<(), EngineError> {
+        if !self.owns(partition) || self.knows_its_lives(now, partition).is_err() {
+            return Ok(());
+        }
+        let others = self.other_owners(partition);
+        let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_scanning()) else { return Ok(()) };
+        let contains = |peer| self.sync.heard.get(&(partition, peer)).is_some_and(|told| copy.clock().covers(told));
+        if others.into_iter().all(contains) {
+            self.be_sure_of_life(partition)?;
+            self.store.adopt_orphans(partition)?;
+        }
         Ok(())
     }
 
@@ -402,6 +420,7 @@ impl<E: Engine> Node<E> {
                 return Ok(true);
             }
             self.store.refuse(partition, &lives)?;
+            self.adopt_orphans(now, partition)?;
             closing.waiting = self.other_members();
             let message = Refuse {
                 epoch: closing.epoch,

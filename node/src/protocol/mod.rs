@@ -389,7 +389,7 @@ impl<E: Engine> Node<E> {
             (Message::Pull(m), Origin::Peer(peer)) => self.pull(now, peer, reply_to, &m, body, out),
             (Message::Behind(m), Origin::Peer(peer)) => self.behind(now, peer, &m, out),
             (Message::AskLife(m), Origin::Peer(peer)) => self.ask_life(now, peer, reply_to, &m, out),
-            (Message::Refuse(m), Origin::Peer(peer)) => self.refuse_lives(peer, reply_to, &m, out),
+            (Message::Refuse(m), Origin::Peer(peer)) => self.refuse_lives(now, peer, reply_to, &m, out),
             (Message::Handoff(m), Origin::Peer(peer)) => self.take_back(now, peer, &m, out),
             (m @ (Message::Ping(_) | Message::PingFor(_) | Message::Members(_)), Origin::Peer(peer)) => {
                 self.swim.request(now, peer, reply_to, &m, out);

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use dynode::protocol::{Config, Durability, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time};
 use dynode_client::wire::{self, Causality, Message, Put, Quorum};
 use dynode_ring::{Layout, Member, NodeId};
+use dynode_storage::codec::{Part, decode_parts};
 use dynode_storage::memory::MemoryEngine;
 use dynode_storage::seal::SealKey;
 use dynode_storage::store::Past;
@@ -205,6 +206,21 @@ impl Cluster {
         })
     }
 
+    /// Lets time pass until lives that ended on the way are closed.
+    pub fn close(&mut self) -> Result<(), String> {
+        let mut next = self.now;
+        self.until("ended lives are closed", |c| {
+            if c.now < next {
+                return false;
+            }
+            next = c.now + SECOND / 4;
+            let partitions: Vec<_> = c.layout.partition_ids().collect();
+            c.nodes.iter_mut().flatten().all(|node| {
+                partitions.iter().all(|p| !matches!(node.store().find(*p), Ok(Some(copy)) if copy.has_several_lives()))
+            })
+        })
+    }
+
     /// Lets time pass.
     pub fn pass(&mut self, micros: u64) -> Result<(), String> {
         let end = self.now + micros;
@@ -306,10 +322,10 @@ impl Cluster {
         let Letter { from, to, is_answer, frame } = letter;
         let frame = wire::decode(&mut BytesMut::from(frame)).map_err(|e| e.to_string())?.ok_or("half a frame")?;
         match &frame.message {
-            Message::Clocks(m) if m.differing.is_empty() && m.absent.is_empty() => {
+            Message::Clocks(m) if !m.sum_differs && m.differing.is_empty() && m.absent.is_empty() => {
                 self.agreed.insert((from, to));
             }
-            Message::Answer(_) if !frame.body.is_empty() => {
+            Message::Answer(_) if brings_something(&frame.body) => {
                 self.agreed.clear();
                 self.last_answer = self.now;
             }
@@ -392,4 +408,9 @@ fn value(i: usize, len: usize) -> Bytes {
     let word = (i as u64).to_le_bytes();
     value.iter_mut().zip(word).for_each(|(to, from)| *to = from);
     Bytes::from(value)
+}
+
+/// Does an answer bring anything but the word that lives are closed?
+fn brings_something(body: &Bytes) -> bool {
+    decode_parts(body.clone()).is_ok_and(|parts| parts.iter().any(|part| !matches!(part, Part::Closed(_))))
 }
