@@ -215,9 +215,15 @@ impl Cluster {
             }
             next = c.now + SECOND / 4;
             let partitions: Vec<_> = c.layout.partition_ids().collect();
-            c.nodes.iter_mut().flatten().all(|node| {
-                partitions.iter().all(|p| !matches!(node.store().find(*p), Ok(Some(copy)) if copy.has_several_lives()))
-            })
+            let mut clocks = c.nodes.iter_mut().flatten().map(|node| {
+                let mut hash = |p| {
+                    let copy = node.store().find(p).ok().flatten()?;
+                    (!copy.has_several_lives()).then(|| copy.clock().hash())
+                };
+                partitions.iter().map(|p| hash(*p)).collect::<Vec<Option<u64>>>()
+            });
+            let first = clocks.next();
+            clocks.all(|others| Some(&others) == first.as_ref() && others.iter().all(Option::is_some))
         })
     }
 

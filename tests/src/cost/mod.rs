@@ -159,6 +159,7 @@ impl Ready {
 
     /// What goes over the wire in the [`QUIET_SECONDS`] that follow.
     pub fn quiet(&mut self) -> Result<Tally, String> {
+        self.cluster.settle()?;
         self.cluster.close()?;
         self.cluster.take_tally();
         self.cluster.pass(QUIET_SECONDS * SECOND)?;
