@@ -319,6 +319,7 @@ impl<E: Engine> Store<E> {
     pub(crate) fn raise_lives(&mut self, last: u64) {
         if last >= self.next_life {
             self.next_life = last.saturating_add(self.life_step).min(LIFE_MAX);
+            self.reserve_lives();
         }
     }
 
@@ -446,12 +447,16 @@ impl<E: Engine> Store<E> {
     pub(crate) fn take_life(&mut self) -> u64 {
         let life = self.next_life;
         self.next_life += 1;
-        if life >= self.lives_to {
-            // Peers knew of greater lives than this run began with. In one batch with the copy that lives it.
-            self.lives_to = life.saturating_add(LIVES_A_RUN);
+        self.reserve_lives();
+        life
+    }
+
+    /// Peers may know of greater lives than this run began with: the next run must not forget it.
+    fn reserve_lives(&mut self) {
+        if self.next_life >= self.lives_to {
+            self.lives_to = self.next_life.saturating_add(LIVES_A_RUN);
             self.turn.push(life_record(LIVES_TO, self.lives_to));
         }
-        life
     }
 }
 

@@ -207,6 +207,11 @@ impl<E: Engine> Node<E> {
             Causality::Blind => Clock::new(),
             Causality::Current => current.context.clone(),
             Causality::Seen(sealed) => match self.config.seal.open(key.bucket(), key.key(), sealed) {
+                Ok(seen) if self.is_of_another_past(partition, &seen)? => {
+                    let detail =
+                        "the context is of a past that this node has lost; read the key again and use what it returns";
+                    return Ok(Err(failure(ErrorCode::ForeignContext, detail)));
+                }
                 Ok(seen) => seen,
                 Err(why) => {
                     let detail = format!("the context does not fit: {why}; read the key again and use what it returns");
@@ -228,6 +233,16 @@ impl<E: Engine> Node<E> {
             }
         }
         Ok(Ok((whom, seen)))
+    }
+
+    /// Does a context know lives of this node that are later than what its copy knows, or say that lives are over in which the
+    /// copy has written? Then the node has lost its disk, and the copy began again in lives that the lost one had left
+    /// behind: whoever has such a context cannot have seen what was written since, although the context may say so.
+    fn is_of_another_past(&mut self, partition: PartitionId, seen: &Clock) -> Result<bool, EngineError> {
+        let node = self.config.node;
+        let Some(copy) = self.store.find(partition)?.filter(|copy| !copy.clock().is_empty()) else { return Ok(false) };
+        let last_life = copy.actor().life.max(copy.last_life(node));
+        Ok(seen.last_life(node) > last_life || self.store.predates(partition, seen.closed())?)
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -42,11 +42,14 @@ pub(super) struct SyncState {
     paid_until: Time,
 }
 
+/// The synced clocks of which a peer is told.
+type Told = Vec<(PartitionId, Clock)>;
+
 /// A round of digests that waits for its answer.
 pub(super) struct DigestRound {
     pub(super) peer: NodeId,
     /// What was said, so that silence about a partition means "equal".
-    told: Vec<(PartitionId, Clock)>,
+    told: Told,
     /// The connection is new: what is missing is not under way on it.
     greeting: bool,
     /// So many of what was said, from the first on, were only in the sum.
@@ -158,10 +161,7 @@ impl<E: Engine> Node<E> {
     }
 
     /// The synced clocks of these partitions, and what is said of them.
-    fn own_digests(
-        &mut self,
-        partitions: &[PartitionId],
-    ) -> Result<(Vec<(PartitionId, Clock)>, Vec<Digest>), EngineError> {
+    fn own_digests(&mut self, partitions: &[PartitionId]) -> Result<(Told, Vec<Digest>), EngineError> {
         let (mut told, mut digests) = (Vec::new(), Vec::new());
         for partition in partitions {
             let (clock, content, ahead) = match self.store.find(*partition)? {
