@@ -58,8 +58,10 @@ impl World {
     /// What a read returns.
     pub(crate) fn check_siblings(&self, read: OpId, writers: &[OpId], context: &Bytes) -> Result<(), Violation> {
         // Each node counts what it has itself when it takes a write, as an owner or a stand-in: siblings that meet later
-        // may be more.
-        if writers.len() > SIBLINGS_MAX * self.plan.nodes {
+        // may be more. One that has lost what it had begins to count anew.
+        let lost = |name| self.stats.faults.get(name).copied().unwrap_or(0) as usize;
+        let counts = self.plan.nodes + lost("disk lost") + lost("old backup");
+        if writers.len() > SIBLINGS_MAX * counts {
             return Err(Violation::new(NAME, format!("#{read} found {} siblings", writers.len())));
         }
         if context.len() > CONTEXT_BYTES_MAX {
