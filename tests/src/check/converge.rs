@@ -10,21 +10,34 @@ use crate::world::{Violation, World};
 
 const NAME: &str = "3 copies converge";
 
+/// What an owner has of a partition.
+struct Owned {
+    at: usize,
+    clock: Clock,
+    content: u64,
+    scanning: bool,
+    recovering: bool,
+}
+
 impl World {
-    /// The owners' copies of a partition: host, clock, content, whether a scan is unfinished, and whether it is recovering.
-    fn copies(&mut self, partition: PartitionId) -> Result<Vec<(usize, Clock, u64, bool, bool)>, Violation> {
+    /// The owners' copies of a partition.
+    fn copies(&mut self, partition: PartitionId) -> Result<Vec<Owned>, Violation> {
         let mut copies = Vec::new();
         for at in 0..self.hosts.len() {
             if !self.layout.owns(self.hosts[at].id, partition) {
                 continue;
             }
             let Some(node) = &mut self.hosts[at].node else { continue };
-            match Violation::unless_found(node.store().find(partition))? {
-                Some(copy) => {
-                    copies.push((at, copy.clock().clone(), copy.content(), copy.is_scanning(), copy.is_recovering()))
-                }
-                None => copies.push((at, Clock::new(), 0, false, true)),
-            }
+            copies.push(match Violation::unless_found(node.store().find(partition))? {
+                Some(copy) => Owned {
+                    at,
+                    clock: copy.clock().clone(),
+                    content: copy.content(),
+                    scanning: copy.is_scanning(),
+                    recovering: copy.is_recovering(),
+                },
+                None => Owned { at, clock: Clock::new(), content: 0, scanning: false, recovering: true },
+            });
         }
         Ok(copies)
     }
@@ -33,12 +46,14 @@ impl World {
     pub(crate) fn check_equal_clocks(&mut self) -> Result<(), Violation> {
         for partition in self.layout.partition_ids().collect::<Vec<_>>() {
             let copies = self.copies(partition)?;
-            for (i, (a, clock, content, scanning, recovering)) in copies.iter().enumerate() {
-                let is_whole = |o: &(usize, Clock, u64, bool, bool)| !o.3 && !o.4 && !scanning && !recovering;
-                let other = copies[i + 1..].iter().find(|o| is_whole(o) && o.1 == *clock && o.2 != *content);
-                if let Some((b, ..)) = other {
-                    let what =
-                        format!("n{a} and n{b} have equal clocks and different content in partition {partition}");
+            let whole: Vec<&Owned> = copies.iter().filter(|c| !c.scanning && !c.recovering).collect();
+            for (i, a) in whole.iter().enumerate() {
+                let other = whole[i + 1..].iter().find(|b| b.clock == a.clock && b.content != a.content);
+                if let Some(b) = other {
+                    let what = format!(
+                        "n{} and n{} have equal clocks and different content in partition {partition}",
+                        a.at, b.at
+                    );
                     return Err(Violation::new(NAME, what));
                 }
             }
@@ -52,15 +67,17 @@ impl World {
             let copies = self.copies(partition)?;
             let first = &copies[0];
             let mut what = None;
-            for (at, clock, content, scanning, _) in &copies {
+            for Owned { at, clock, content, scanning, .. } in &copies {
                 if *scanning {
                     what = Some(format!("n{at} has not finished a scan of partition {partition}"));
-                } else if *clock != first.1 {
-                    let lacks = first.1.missing_in(clock).len();
-                    what =
-                        Some(format!("n{at} has another clock of {partition} than n{}: {lacks} runs lacking", first.0));
-                } else if *content != first.2 {
-                    what = Some(format!("n{at} and n{} differ in partition {partition} with equal clocks", first.0));
+                } else if *clock != first.clock {
+                    let lacks = first.clock.missing_in(clock).len();
+                    what = Some(format!(
+                        "n{at} has another clock of {partition} than n{}: {lacks} runs lacking",
+                        first.at
+                    ));
+                } else if *content != first.content {
+                    what = Some(format!("n{at} and n{} differ in partition {partition} with equal clocks", first.at));
                 }
             }
             if let Some(what) = what {
@@ -75,7 +92,7 @@ impl World {
         let mut live: Live = vec![Vec::new(); self.journal.keys.len()];
         for partition in self.layout.partition_ids().collect::<Vec<_>>() {
             let mut first: Option<Vec<(Bytes, Vec<Sibling>)>> = None;
-            for (at, _, content, ..) in self.copies(partition)? {
+            for Owned { at, content, .. } in self.copies(partition)? {
                 let Some(node) = &mut self.hosts[at].node else { continue };
                 let (counted, _) = node.store().recount(partition).map_err(Violation::storage)?;
                 if counted != content {
