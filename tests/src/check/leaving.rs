@@ -2,7 +2,7 @@
 //!
 //! Looked at from outside, after each event that a node takes: whatever a copy of a partition that the node does not own
 //! contained before and does not contain now must be in the synced clock of every owner. An owner that had it and lost
-//! it to a fault since is not blamed: nobody may know of that yet, and invariant 1 watches what remains.
+//! it to a fault since, or had to set it aside, is not blamed: nobody may know of that yet, and invariant 1 watches what remains.
 
 use dynode::protocol::Node;
 use dynode_ring::PartitionId;
@@ -42,6 +42,9 @@ impl World {
             self.trace.line(self.now, |t| format!("n{at} lets go of its copy of p{partition}: {}", t.clock(&left)));
             for owner in self.layout.owners(*partition).to_vec() {
                 let Some(host) = self.hosts.iter().position(|h| h.id == owner) else { continue };
+                if self.hosts[host].set_aside.contains(partition) {
+                    continue;
+                }
                 let lacks = left.minus(&self.hosts[host].ever_synced(*partition));
                 if !lacks.is_empty() {
                     let what =

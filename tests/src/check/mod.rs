@@ -102,8 +102,11 @@ impl World {
                 *self.stats.counters.entry(TAKEN_FOR_DOWN).or_default() += 1;
                 Ok(())
             }
-            Observation::SetAside { .. }
-            | Observation::Breaker { .. }
+            Observation::SetAside { partition, .. } => {
+                self.hosts[at].set_aside.insert(partition);
+                Ok(())
+            }
+            Observation::Breaker { .. }
             | Observation::Liveness { .. }
             | Observation::Rebuilt { .. }
             | Observation::Scrubbed { .. }

@@ -1,7 +1,8 @@
 //! What goes wrong, and what a fault may take: a disk is lost only where every promised write is synced elsewhere too.
 
 use dynode::protocol::Durability;
-use dynode_ring::PartitionId;
+use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::lives::life_of;
 use dynode_storage::{Clock, Dot};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -147,6 +148,28 @@ impl World {
         for (host, clocks) in self.hosts.iter().zip(&mut durable) {
             host.rotten.iter().for_each(|p| clocks[usize::from(p.0)] = Clock::new());
         }
+        // A copy that is older than the closing of a life that it holds is none either.
+        let closed: Vec<Clock> = (0..durable[0].len())
+            .map(|place| {
+                let mut all = Clock::new();
+                let closings = durable.iter().flat_map(|clocks| clocks[place].closed());
+                closings.for_each(|(node, life)| all.close(*node, *life));
+                all
+            })
+            .collect();
+        let is_old = |place: usize, clock: &Clock, refused: &[(NodeId, u64)]| {
+            closed[place].closed().iter().any(|(node, life)| {
+                let knows = clock.closed_below(*node).max(life_of(refused, *node));
+                knows < *life && !clock.of_lives_below(*node, *life).is_empty()
+            })
+        };
+        for (host, clocks) in self.hosts.iter_mut().zip(&mut durable) {
+            for (place, clock) in clocks.iter_mut().enumerate() {
+                if is_old(place, clock, host.refused(PartitionId(place as u16))) {
+                    *clock = Clock::new();
+                }
+            }
+        }
         let owner = |host: &Host, place: usize| self.layout.owns(host.id, PartitionId(place as u16));
         let owns: Vec<Vec<bool>> =
             self.hosts.iter().map(|host| (0..durable[0].len()).map(|place| owner(host, place)).collect()).collect();
@@ -168,7 +191,7 @@ impl World {
                     durable.iter().enumerate().filter(|(host, clocks)| *host != at && clocks[place].has(dot));
                 others.any(|(host, _)| !may_leave(host, place, dot))
             };
-            let is_kept = || kept.get(place).is_some_and(|clock| clock.has(dot));
+            let is_kept = || kept.get(place).is_some_and(|clock| clock.has(dot) && !is_old(place, clock, &[]));
             !is_dear || !durable[at][place].has(dot) || elsewhere() || is_kept()
         })
     }

@@ -39,6 +39,8 @@ pub(crate) struct Host {
     pub(super) inbox: VecDeque<(Event, Option<OpId>)>,
     /// Clients' writes that the process has passed on, by the number under which it did: it may take one itself after all.
     pub(super) passed_on: BTreeMap<u64, (OpId, ObjectKey, Causality)>,
+    /// The partitions of which the node once set a copy aside: it was too old.
+    pub(crate) set_aside: BTreeSet<PartitionId>,
     /// When the next turn is due.
     pub(super) turn_at: u64,
     pub(crate) busy_until: u64,
@@ -87,6 +89,7 @@ impl Host {
             may_lack: false,
             inbox: VecDeque::new(),
             passed_on: BTreeMap::new(),
+            set_aside: BTreeSet::new(),
             turn_at: u64::MAX,
             busy_until: 0,
             paused_until: 0,
@@ -123,6 +126,11 @@ impl Host {
             },
             None => self.clocks.get(usize::from(partition.0)).cloned().unwrap_or_default(),
         }
+    }
+
+    /// The lives that the process refuses in a partition; none where no process runs.
+    pub(crate) fn refused(&mut self, partition: PartitionId) -> &[(NodeId, u64)] {
+        self.node.as_mut().map_or(&[], |node| node.store().refused(partition))
     }
 
     /// What the disk held when no process had it last.
