@@ -89,6 +89,13 @@ pub enum Error {
     #[error("no answer in the time allowed")]
     TimedOut,
 
+    /// No copy that answered in time has seen what this session has. Of reads only.
+    #[error("not seen yet by the copies that answered in time: {detail}")]
+    NotSeenYet {
+        /// What the node says.
+        detail: String,
+    },
+
     /// One value was wanted and there are several (see [`Read::siblings`](crate::Read::siblings)).
     #[error("the key has {count} siblings where one value was wanted")]
     Siblings {
@@ -141,6 +148,7 @@ impl Error {
             | Error::ForeignContext
             | Error::BadRequest { .. }
             | Error::TimedOut
+            | Error::NotSeenYet { .. }
             | Error::Siblings { .. }
             | Error::Wire(_) => Changed::Nothing,
         }
@@ -161,6 +169,7 @@ impl Error {
             Error::ForeignContext => ErrorCode::ForeignContext.as_str(),
             Error::BadRequest { .. } => ErrorCode::BadRequest.as_str(),
             Error::TimedOut => "timed_out",
+            Error::NotSeenYet { .. } => ErrorCode::NotSeenYet.as_str(),
             Error::Siblings { .. } => "siblings",
             Error::Internal { .. } => ErrorCode::Internal.as_str(),
             Error::Unexpected { .. } => "unexpected",
@@ -184,6 +193,7 @@ impl From<Failure> for Error {
             ErrorCode::OtherLayout => Error::OtherLayout { detail },
             ErrorCode::Refused => Error::Refused { detail },
             ErrorCode::Internal => Error::Internal { detail },
+            ErrorCode::NotSeenYet => Error::NotSeenYet { detail },
         }
     }
 }

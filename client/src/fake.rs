@@ -82,6 +82,7 @@ struct World {
 struct Store {
     last_dot: u64,
     values: BTreeMap<(Bytes, Bytes), Vec<(u64, Bytes)>>,
+    metas: BTreeMap<u64, Meta>,
 }
 
 impl Server {
@@ -307,7 +308,13 @@ impl Node {
                 Ok((Welcome { version, cluster: CLUSTER, node: self.id, name }.into(), empty))
             }
             Message::Put(put) => {
-                let context = locked(&world.store).write(put.bucket, put.key, &put.causality, Some(body))?;
+                let meta = Meta {
+                    content_type: put.content_type,
+                    expires_ms: put.expiry.at_ms(0, None),
+                    written: None,
+                    request: put.request,
+                };
+                let context = locked(&world.store).write(put.bucket, put.key, &put.causality, Some((meta, body)))?;
                 Ok((PutDone { context, acks }.into(), empty))
             }
             Message::Delete(delete) => {
@@ -315,8 +322,8 @@ impl Node {
                 Ok((PutDone { context, acks }.into(), empty))
             }
             Message::Get(get) => {
-                let (lengths, context, values) = locked(&world.store).read(get.bucket, get.key);
-                Ok((Found { lengths, context, acks }.into(), values))
+                let (siblings, context, values) = locked(&world.store).read(get.bucket, get.key);
+                Ok((Found { siblings, context, acks }.into(), values))
             }
             Message::ListKeys(list) => Ok((locked(&world.store).list(&world.layout()?, &list).into(), empty)),
             Message::GetLayout(_) => Ok((locked(&world.layout).clone().into(), empty)),
@@ -338,7 +345,7 @@ impl Store {
         bucket: Bytes,
         key: Bytes,
         causality: &Causality,
-        value: Option<Bytes>,
+        value: Option<(Meta, Bytes)>,
     ) -> Result<Bytes, Failure> {
         let mark = crc32fast::hash(&[&bucket[..], b"/", &key[..]].concat());
         let siblings = self.values.entry((bucket, key)).or_default();
@@ -354,7 +361,16 @@ impl Store {
             }
         };
         siblings.retain(|(dot, _)| !seen.contains(dot));
-        if let Some(value) = value {
+        if let Some((meta, value)) = value {
+            let twin = |(dot, old): &&(u64, Bytes)| {
+                meta.request.is_some()
+                    && self.metas.get(dot).is_some_and(|m| m.request == meta.request)
+                    && *old == value
+            };
+            if let Some((dot, _)) = siblings.iter().find(twin) {
+                seen.push(*dot);
+                return Ok(sealed(mark, &seen));
+            }
             if siblings.len() >= limits::SIBLINGS_MAX {
                 return Err(failure(ErrorCode::TooManySiblings, "read first"));
             }
@@ -362,17 +378,19 @@ impl Store {
             seen.push(self.last_dot);
             // A copy: the request's bytes share the read buffer.
             siblings.push((self.last_dot, Bytes::copy_from_slice(&value)));
+            self.metas.insert(self.last_dot, meta);
         }
         Ok(sealed(mark, &seen))
     }
 
-    fn read(&self, bucket: Bytes, key: Bytes) -> (Vec<u32>, Bytes, Bytes) {
+    fn read(&self, bucket: Bytes, key: Bytes) -> (Vec<SiblingIs>, Bytes, Bytes) {
         let mark = crc32fast::hash(&[&bucket[..], b"/", &key[..]].concat());
         let siblings = self.values.get(&(bucket, key)).map(Vec::as_slice).unwrap_or_default();
-        let lengths = siblings.iter().map(|(_, value)| value.len() as u32).collect();
+        let meta = |dot| self.metas.get(dot).cloned().unwrap_or_default();
+        let told = siblings.iter().map(|(dot, v)| SiblingIs { length: v.len() as u32, meta: meta(dot) }).collect();
         let dots: Vec<u64> = siblings.iter().map(|&(dot, _)| dot).collect();
         let values: Vec<u8> = siblings.iter().flat_map(|(_, value)| value.iter().copied()).collect();
-        (lengths, sealed(mark, &dots), values.into())
+        (told, sealed(mark, &dots), values.into())
     }
 
     fn list(&self, layout: &Layout, list: &ListKeys) -> Keys {

@@ -120,6 +120,7 @@ pub(crate) fn probe(avoided: &Link, target: Target<'_>) {
         r: Quorum::default(),
         strict: false,
         timeout_ms: timeout_ms(deadline, now),
+        at_least: None,
     };
     connection.probe(&get.into(), Terms { kind: Kind::Read, sent: now, deadline, late_at: None, measured: true });
 }

@@ -107,4 +107,4 @@ pub use keys::Keys;
 pub use request::{Delete, Get, Put, Read, Written};
 pub use siblings::{Context, Siblings};
 pub use update::Update;
-pub use wire::{Acks, Quorum, Topic};
+pub use wire::{Acks, Expiry, Hlc, Meta, Quorum, Topic};

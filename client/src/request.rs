@@ -10,8 +10,8 @@ use crate::call::{call, deadline_in};
 use crate::client::unexpected;
 use crate::retry::Kind;
 use crate::routing::Target;
-use crate::wire::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::wire::{self, Causality, Frame, Message};
+use crate::wire::limits::{CONTENT_TYPE_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::wire::{self, Causality, Expiry, Frame, Message, Meta};
 use crate::{Acks, Bucket, Context, Error, Quorum, Siblings};
 
 /// What awaiting a request gives.
@@ -26,11 +26,12 @@ pub struct Get {
     pub(crate) r: Quorum,
     pub(crate) strict: bool,
     timeout: Option<Duration>,
+    at_least: Option<Bytes>,
 }
 
 impl Get {
     pub(crate) fn new(bucket: Bucket, key: Bytes) -> Get {
-        Get { bucket, key, r: Quorum::default(), strict: false, timeout: None }
+        Get { bucket, key, r: Quorum::default(), strict: false, timeout: None, at_least: None }
     }
 
     /// How many copies to ask; more than half of them by default.
@@ -45,6 +46,12 @@ impl Get {
         self
     }
 
+    /// What the answer must have seen: copies beyond `r` are asked until it has. See also [`Session`](crate::Session).
+    pub fn at_least(mut self, context: &Context) -> Get {
+        self.at_least = Some(context.to_bytes());
+        self
+    }
+
     /// Time that the read may take, retries included.
     pub fn timeout(mut self, timeout: Duration) -> Get {
         self.timeout = Some(timeout);
@@ -52,12 +59,14 @@ impl Get {
     }
 
     pub(crate) async fn make(self, deadline: Option<Instant>) -> Result<Read, Error> {
-        let Get { bucket, key, r, strict, timeout } = self;
+        let Get { bucket, key, r, strict, timeout, at_least } = self;
         check_key(&key)?;
         let inner = &bucket.client.inner;
         let deadline = deadline.unwrap_or_else(|| deadline_in(timeout.unwrap_or(inner.options.timeout_default())));
-        let message =
-            |timeout_ms| wire::Get { bucket: bucket.name.clone(), key: key.clone(), r, strict, timeout_ms }.into();
+        let message = |timeout_ms| {
+            let (bucket, key, at_least) = (bucket.name.clone(), key.clone(), at_least.clone());
+            wire::Get { bucket, key, r, strict, timeout_ms, at_least }.into()
+        };
         let target = Target::Key(&bucket.name, &key);
         let Frame { message, body, .. } = call(inner, Kind::Read, target, deadline, message, &Bytes::new()).await?;
         match message {
@@ -82,11 +91,15 @@ impl IntoFuture for Get {
 pub struct Put {
     write: Write,
     value: Bytes,
+    content_type: Bytes,
+    expiry: Expiry,
+    request: Option<u64>,
 }
 
 impl Put {
     pub(crate) fn new(bucket: Bucket, key: Bytes, value: Bytes) -> Put {
-        Put { write: Write::new(bucket, key, Causality::Blind), value }
+        let write = Write::new(bucket, key, Causality::Blind);
+        Put { write, value, content_type: Bytes::new(), expiry: Expiry::OfBucket, request: None }
     }
 
     /// Replaces what was seen: the values that came with this context, and what those had replaced. Whatever was written
@@ -100,6 +113,31 @@ impl Put {
     /// another; a writer who wants to lose nothing reads first.
     pub fn over_current(mut self) -> Put {
         self.write.causality = Causality::Current;
+        self
+    }
+
+    /// What kind of value it is, such as `text/plain`, for readers to know: up to 255 bytes.
+    pub fn content_type(mut self, content_type: impl AsRef<[u8]>) -> Put {
+        let content_type = content_type.as_ref();
+        self.content_type = Bytes::copy_from_slice(&content_type[..content_type.len().min(CONTENT_TYPE_BYTES_MAX + 1)]);
+        self
+    }
+
+    /// When the value expires; as the bucket says by default.
+    pub fn expiry(mut self, expiry: Expiry) -> Put {
+        self.expiry = expiry;
+        self
+    }
+
+    /// The value expires so long after it is written.
+    pub fn ttl(self, ttl: Duration) -> Put {
+        self.expiry(Expiry::After(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// The id of this request, for a caller who may repeat it: a put that is repeated with the same id and value never becomes
+    /// a sibling of itself. The client gives each put an id of its own, and repeats it with that.
+    pub fn request_id(mut self, id: u64) -> Put {
+        self.request = Some(id);
         self
     }
 
@@ -125,9 +163,15 @@ impl Put {
         if self.value.len() > VALUE_BYTES_MAX {
             return Err(too_large("value", self.value.len(), VALUE_BYTES_MAX));
         }
+        if self.content_type.len() > CONTENT_TYPE_BYTES_MAX {
+            return Err(too_large("content type", self.content_type.len(), CONTENT_TYPE_BYTES_MAX));
+        }
+        let (expiry, request) = (self.expiry, self.request);
         let build = |w: &Write, timeout_ms| {
             let (bucket, key, causality) = (w.bucket.name.clone(), w.key.clone(), w.causality.clone());
-            wire::Put { bucket, key, causality, w: w.w, strict: w.strict, timeout_ms }.into()
+            let content_type = self.content_type.clone();
+            wire::Put { bucket, key, causality, w: w.w, strict: w.strict, timeout_ms, content_type, expiry, request }
+                .into()
         };
         self.write.make(deadline, "Put", build, &self.value).await
     }
@@ -236,23 +280,25 @@ impl Write {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
     siblings: Siblings,
+    metas: Vec<Meta>,
     context: Context,
     acks: Acks,
 }
 
 impl Read {
     fn from_answer(found: wire::Found, mut body: Bytes) -> Result<Read, Error> {
-        let total: u64 = found.lengths.iter().map(|&length| u64::from(length)).sum();
+        let total: u64 = found.siblings.iter().map(|sibling| u64::from(sibling.length)).sum();
         if total != body.len() as u64 {
             return Err(Error::Unexpected { detail: format!("values of {total} bytes in a body of {}", body.len()) });
         }
-        let siblings = match found.lengths[..] {
+        let siblings = match found.siblings[..] {
             [] => Siblings::None,
             [_] => Siblings::One(body),
             // The lengths add up to the body: no part is beyond it.
-            _ => Siblings::Many(found.lengths.iter().map(|&length| body.split_to(length as usize)).collect()),
+            _ => Siblings::Many(found.siblings.iter().map(|s| body.split_to(s.length as usize)).collect()),
         };
-        Ok(Read { siblings, context: found.context.into(), acks: found.acks })
+        let metas = found.siblings.into_iter().map(|sibling| sibling.meta).collect();
+        Ok(Read { siblings, metas, context: found.context.into(), acks: found.acks })
     }
 
     /// The values. They share memory with what came along with them, 64 KiB or more: copy what is kept for long.
@@ -263,6 +309,11 @@ impl Read {
     /// The values, without another reference to them.
     pub fn into_siblings(self) -> Siblings {
         self.siblings
+    }
+
+    /// What is said about each of the values, in their order: content type, expiry, when it was written.
+    pub fn metas(&self) -> &[Meta] {
+        &self.metas
     }
 
     /// The value where only one is expected; `None` when there is none.

@@ -55,7 +55,7 @@ fn an_announced_length_allocates_little() {
     let billion = [0xfc, 0, 0, 0, 0x40];
     let mebibyte: usize = 1 << 20;
     for length in [&huge[..], &billion[..]] {
-        // Found.lengths, Keys.keys, Put.bucket, PutDone.context
+        // Found.siblings, Keys.keys, Put.bucket, PutDone.context
         for kind in [19, 22, 16, 17] {
             let held = peak(kind, length);
             assert!(held <= mebibyte + 4096, "kind {kind}: {held} bytes");

@@ -24,7 +24,7 @@ use dynode_storage::ObjectKey;
 
 use crate::world::clients::Terms;
 use crate::world::host::End;
-use crate::world::journal::writer_of;
+use crate::world::journal::writer_of_stored;
 use crate::world::plan::{Action, MS, Plan, SECOND};
 use crate::world::{Outcome, Violation, World};
 
@@ -190,7 +190,7 @@ impl World {
             };
             let (clock, indexed) = (copy.clock().clone(), copy.indexed());
             let object = node.store().read(partition, &place).map_err(Violation::storage)?;
-            let writer = |v: &Bytes| writer_of(v).map_or("?".into(), |op| format!("#{op}"));
+            let writer = |v: &Bytes| writer_of_stored(v).map_or("?".into(), |op| format!("#{op}"));
             let values: Vec<String> = object.values.iter().filter_map(|s| s.value.bytes()).map(writer).collect();
             self.trace.line(self.now, |t| {
                 format!("n{at} has [{}] at {}, index entries: {indexed}", values.join(", "), t.clock(&clock))

@@ -14,6 +14,9 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// waits behind it on a connection: at 1 Gbit/s, 8 MiB already take 70 ms.
 pub const VALUE_BYTES_MAX: usize = 8 << 20;
 
+/// Longest content type in bytes. It is stored with every value; the longest in use have about a hundred.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
 /// Most siblings that one key may have; a write that would make one more is refused with
 /// [`TooManySiblings`](super::ErrorCode::TooManySiblings). More than a few mean that a writer never reads what it
 /// overwrites.

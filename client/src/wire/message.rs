@@ -6,6 +6,7 @@
 
 mod liveness;
 mod lives;
+mod values;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use liveness::{Ack, MemberState, Members, Ping, PingFor, Rumour};
 pub use lives::{AskLife, HandedOver, LifeIs, Refuse};
+pub use values::{Delete, Found, Get, Keys, ListKeys, Put, PutDone, SiblingIs};
 
 /// Declares the closed list of messages with the kind byte of each. Kinds are never reused.
 macro_rules! messages {
@@ -234,6 +236,8 @@ pub enum ErrorCode {
     Refused,
     /// The node could not do it for a reason of its own (see the detail and its log).
     Internal,
+    /// No copy that was asked in time has seen what the reader has: read again, or ask for less.
+    NotSeenYet,
 }
 
 impl ErrorCode {
@@ -251,6 +255,7 @@ impl ErrorCode {
             ErrorCode::OtherLayout => "other_layout",
             ErrorCode::Refused => "refused",
             ErrorCode::Internal => "internal",
+            ErrorCode::NotSeenYet => "not_seen_yet",
         }
     }
 }
@@ -269,99 +274,6 @@ pub struct Failure {
 }
 
 // ---- clients ----------------------------------------------------------------------------------------------------
-
-/// Write a value. Body: the value. Answered by [`PutDone`] or [`Failure`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Put {
-    /// The bucket, 1 byte to 1 KiB.
-    pub bucket: Bytes,
-    /// The key, 1 byte to 1 KiB.
-    pub key: Bytes,
-    /// What it replaces.
-    pub causality: Causality,
-    /// How many acknowledgements to wait for.
-    pub w: Quorum,
-    /// Count owners only.
-    pub strict: bool,
-    /// Time left, in milliseconds.
-    pub timeout_ms: u32,
-}
-
-/// Delete a key. Answered by [`PutDone`] or [`Failure`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delete {
-    /// The bucket.
-    pub bucket: Bytes,
-    /// The key.
-    pub key: Bytes,
-    /// What it removes; [`Causality::Blind`] removes nothing and is refused.
-    pub causality: Causality,
-    /// How many acknowledgements to wait for.
-    pub w: Quorum,
-    /// Count owners only.
-    pub strict: bool,
-    /// Time left, in milliseconds.
-    pub timeout_ms: u32,
-}
-
-/// A write was acknowledged by enough copies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PutDone {
-    /// The sealed context after the write: a writer that goes on from here replaces what it wrote and what that replaced.
-    pub context: Bytes,
-    /// Who acknowledged.
-    pub acks: Acks,
-}
-
-/// Read a key. Answered by [`Found`] or [`Failure`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Get {
-    /// The bucket.
-    pub bucket: Bytes,
-    /// The key.
-    pub key: Bytes,
-    /// How many copies to ask.
-    pub r: Quorum,
-    /// Count owners only.
-    pub strict: bool,
-    /// Time left, in milliseconds.
-    pub timeout_ms: u32,
-}
-
-/// What was read. Body: the siblings' values, one after the other. No siblings: not found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
-    /// The length in bytes of each sibling's value, in the order of their dots.
-    pub lengths: Vec<u32>,
-    /// The sealed context: all that was seen, absence included.
-    pub context: Bytes,
-    /// Who answered.
-    pub acks: Acks,
-}
-
-/// List one partition's keys of a bucket, in order, from this node's own copy. Answered by [`Keys`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListKeys {
-    /// The partition.
-    pub partition: u16,
-    /// The bucket.
-    pub bucket: Bytes,
-    /// Only keys that start with this.
-    pub prefix: Bytes,
-    /// Only keys after this one; empty: from the start.
-    pub after: Bytes,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// A page of keys that have a value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Keys {
-    /// The keys, in byte order.
-    pub keys: Vec<Bytes>,
-    /// More follow after the last of them.
-    pub more: bool,
-}
 
 /// Ask for the layout. Answered by [`LayoutIs`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,6 +35,7 @@
 pub mod handshake;
 pub mod limits;
 pub mod message;
+pub mod meta;
 
 mod error;
 mod frame;
@@ -45,4 +46,5 @@ pub use error::WireError;
 pub use frame::{Decoder, Frame, decode, encode};
 pub use handshake::{VERSION_NEWEST, VERSION_OLDEST, agree};
 pub use message::*;
+pub use meta::{BadEnvelope, Expiry, Hlc, Meta};
 pub use queue::OutQueue;

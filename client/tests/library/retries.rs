@@ -4,8 +4,8 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use dynode_client::fake::{Fault, Server};
-use dynode_client::wire::{ErrorCode, Found, Message, ReplicateDone};
-use dynode_client::{Acks, Changed, Client, Error};
+use dynode_client::wire::{ErrorCode, Found, Message, ReplicateDone, SiblingIs};
+use dynode_client::{Acks, Changed, Client, Error, Meta};
 
 use crate::{PATIENCE, client_of, run, until};
 
@@ -213,7 +213,8 @@ fn a_silent_connection_is_replaced() {
 fn an_answer_that_contradicts_itself_is_no_answer() {
     run(async {
         let (server, _, files) = one().await;
-        let found = Found { lengths: vec![u32::MAX, 5], context: "c".into(), acks: Acks::default() };
+        let siblings = [u32::MAX, 5].map(|length| SiblingIs { length, meta: Meta::default() }).into();
+        let found = Found { siblings, context: "c".into(), acks: Acks::default() };
         server.always("Get", Fault::Say(Box::new(found.into())));
         assert_eq!(files.get("a").await.unwrap_err().kind(), "unexpected");
     });

@@ -3,6 +3,7 @@
 mod golden;
 mod handshake;
 mod hostile;
+mod meta;
 mod queue;
 mod roundtrip;
 mod samples;

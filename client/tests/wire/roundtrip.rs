@@ -60,6 +60,28 @@ fn member() -> impl Strategy<Value = MemberIs> {
     })
 }
 
+fn expiry() -> impl Strategy<Value = Expiry> {
+    prop_oneof![
+        Just(Expiry::OfBucket),
+        Just(Expiry::Never),
+        any::<u64>().prop_map(Expiry::After),
+        any::<u64>().prop_map(Expiry::At)
+    ]
+}
+
+fn meta() -> impl Strategy<Value = Meta> {
+    (bytes(), any::<[Option<u64>; 3]>()).prop_map(|(content_type, [expires_ms, written, request])| Meta {
+        content_type,
+        expires_ms,
+        written: written.map(Hlc),
+        request,
+    })
+}
+
+fn sibling() -> impl Strategy<Value = SiblingIs> {
+    (any::<u32>(), meta()).prop_map(|(length, meta)| SiblingIs { length, meta })
+}
+
 fn client_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         (any::<(u8, u8, [u8; 16])>(), role()).prop_map(|((oldest, newest, cluster), role)| Hello {
@@ -83,9 +105,19 @@ fn client_message() -> impl Strategy<Value = Message> {
             detail
         }
         .into()),
-        (bytes(), bytes(), causality(), quorum(), any::<(bool, u32)>()).prop_map(
-            |(bucket, key, causality, w, (strict, timeout_ms))| Put { bucket, key, causality, w, strict, timeout_ms }
-                .into()
+        ((bytes(), bytes(), bytes()), causality(), quorum(), any::<(bool, u32, Option<u64>)>(), expiry()).prop_map(
+            |((bucket, key, content_type), causality, w, (strict, timeout_ms, request), expiry)| Put {
+                bucket,
+                key,
+                causality,
+                w,
+                strict,
+                timeout_ms,
+                content_type,
+                expiry,
+                request
+            }
+            .into()
         ),
         (bytes(), bytes(), causality(), quorum(), any::<(bool, u32)>()).prop_map(
             |(bucket, key, causality, w, (strict, timeout_ms))| Delete {
@@ -99,20 +131,12 @@ fn client_message() -> impl Strategy<Value = Message> {
             .into()
         ),
         (bytes(), acks()).prop_map(|(context, acks)| PutDone { context, acks }.into()),
-        (bytes(), bytes(), quorum(), any::<(bool, u32)>()).prop_map(|(bucket, key, r, (strict, timeout_ms))| Get {
-            bucket,
-            key,
-            r,
-            strict,
-            timeout_ms
-        }
-        .into()),
-        (vec(any::<u32>(), 0..9), bytes(), acks()).prop_map(|(lengths, context, acks)| Found {
-            lengths,
-            context,
-            acks
-        }
-        .into()),
+        (bytes(), bytes(), quorum(), any::<(bool, u32)>(), option::of(bytes())).prop_map(
+            |(bucket, key, r, (strict, timeout_ms), at_least)| Get { bucket, key, r, strict, timeout_ms, at_least }
+                .into()
+        ),
+        (vec(sibling(), 0..9), bytes(), acks())
+            .prop_map(|(siblings, context, acks)| Found { siblings, context, acks }.into()),
         (any::<(u16, u32)>(), bytes(), bytes(), bytes()).prop_map(|((partition, limit), bucket, prefix, after)| {
             ListKeys { partition, bucket, prefix, after, limit }.into()
         }),

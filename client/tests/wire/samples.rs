@@ -23,13 +23,46 @@ pub(crate) fn samples() -> Vec<Frame> {
                 w: Quorum::Count(3),
                 strict: true,
                 timeout_ms: 5000,
+                content_type: b("text/plain"),
+                expiry: Expiry::After(60_000),
+                request: Some(0x1122),
             }
             .into(),
             b("hello"),
         ),
         (PutDone { context: b("ctx2"), acks: Acks { owners: 2, stand_ins: 1 } }.into(), b("")),
-        (Get { bucket: b("files"), key: b("a"), r: Quorum::Majority, strict: false, timeout_ms: 300 }.into(), b("")),
-        (Found { lengths: vec![3, 2], context: b("c"), acks: Acks { owners: 2, stand_ins: 0 } }.into(), b("onetw")),
+        (
+            Get {
+                bucket: b("files"),
+                key: b("a"),
+                r: Quorum::Majority,
+                strict: false,
+                timeout_ms: 300,
+                at_least: Some(b("ctx")),
+            }
+            .into(),
+            b(""),
+        ),
+        (
+            Found {
+                siblings: vec![
+                    SiblingIs { length: 3, meta: Meta::default() },
+                    SiblingIs {
+                        length: 2,
+                        meta: Meta {
+                            content_type: b("text/plain"),
+                            expires_ms: Some(7),
+                            written: Some(Hlc::at_ms(6)),
+                            request: Some(5),
+                        },
+                    },
+                ],
+                context: b("c"),
+                acks: Acks { owners: 2, stand_ins: 0 },
+            }
+            .into(),
+            b("onetw"),
+        ),
         (
             Delete {
                 bucket: b("files"),

@@ -4,15 +4,18 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use clap::Args;
 use dynode_client::wire::limits::VALUE_BYTES_MAX;
-use dynode_client::{Acks, Context, Read, Written};
+use dynode_client::{Acks, Context, Hlc, Meta, Read, Written};
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
+
+use crate::config::parse_duration;
 
 use super::output::{Done, EXIT_FAILED, EXIT_SIBLINGS, Failure, print_json, print_raw, remark};
 use super::target::{PlaceArgs, ReadArgs, TargetArgs, TimeoutArgs, WriteArgs};
@@ -62,6 +65,15 @@ pub(super) struct PutArgs {
     /// Replace whatever is there
     #[arg(long)]
     overwrite: bool,
+    /// What kind of value it is, for readers to know
+    #[arg(long = "type", value_name = "CONTENT-TYPE")]
+    content_type: Option<String>,
+    /// The value expires after so long: 500ms, 30s, 10m, 24h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    ttl: Option<Duration>,
+    /// An id for this put: repeated with the same id and value, it never becomes a sibling of itself
+    #[arg(long, value_name = "NUMBER")]
+    request_id: Option<u64>,
 }
 
 /// `delete`.
@@ -115,6 +127,9 @@ pub(super) async fn put(target: &TargetArgs, args: PutArgs) -> Done {
         None if args.overwrite => put.over_current(),
         None => put,
     };
+    let put = args.content_type.iter().fold(put, |put, content_type| put.content_type(content_type));
+    let put = args.ttl.into_iter().fold(put, |put, ttl| put.ttl(ttl));
+    let put = args.request_id.into_iter().fold(put, |put, id| put.request_id(id));
     report(target, &bucket, &key, &put.await?)
 }
 
@@ -147,8 +162,16 @@ fn report(target: &TargetArgs, bucket: &[u8], key: &[u8], written: &Written) -> 
 
 fn read_json(bucket: &[u8], key: &[u8], read: &Read) -> Value {
     let siblings = read.siblings();
-    let values: Vec<Value> =
-        siblings.iter().map(|v| json!({ "bytes": v.len(), "base64": STANDARD.encode(v) })).collect();
+    let told = |(value, meta): (&Bytes, &Meta)| {
+        let mut told = json!({ "bytes": value.len(), "base64": STANDARD.encode(value) });
+        if !meta.content_type.is_empty() {
+            told["content_type"] = text_json(&meta.content_type);
+        }
+        let times = [("written_ms", meta.written.map(Hlc::ms)), ("expires_ms", meta.expires_ms)];
+        times.iter().for_each(|(name, ms)| ms.iter().for_each(|ms| told[*name] = json!(ms)));
+        told
+    };
+    let values: Vec<Value> = siblings.iter().zip(read.metas()).map(told).collect();
     let mut document = place_json(bucket, key);
     document["found"] = json!(!values.is_empty());
     document["siblings"] = json!(values);

@@ -9,14 +9,15 @@
 //! with a whole copy has said it.
 
 use bytes::{Bytes, BytesMut};
-use dynode_client::wire::{ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message};
+use dynode_client::wire::{ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message, SiblingIs};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_clock, decode_object, encode_dots};
-use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
+use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey, Space};
 
 use super::forward::Terms;
 use super::hedge;
 use super::put::check_place;
+use super::shown::{self, Valued};
 use super::whom::Whom;
 use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
 
@@ -201,16 +202,20 @@ impl<E: Engine> Node<E> {
                     self.swim.latencies_mut().sample(from, (now - get.began).0);
                 }
                 let answer = match m.same {
-                    true => decode_clock(body).map(|seen| {
+                    true => decode_clock(body).map_err(|why| why.to_string()).map(|seen| {
                         get.seen.merge(&seen);
                         get.same.push(from);
                     }),
-                    false => decode_object(body).map(|object| get.answers.push((from, object))),
+                    false => decode_object(body).map_err(|why| why.to_string()).and_then(|object| {
+                        shown::values(&object).map_err(|why| why.to_string())?;
+                        get.answers.push((from, object));
+                        Ok(())
+                    }),
                 };
                 match answer {
                     Ok(()) => {}
                     Err(why) => {
-                        out.observe(Observation::Unreadable { peer: from, detail: why.to_string() });
+                        out.observe(Observation::Unreadable { peer: from, detail: why });
                         let outcome = self.ask_instead(id, get, from, out);
                         return Ok(self.get_stands(outcome, get, out));
                     }
@@ -274,23 +279,21 @@ impl<E: Engine> Node<E> {
         own.context.merge(&get.seen);
         let own_dots: Vec<_> = own.dots().collect();
         let merged = get.answers.iter().fold(own, |sum, (_, object)| sum.merge(object.clone()));
-        let mut lengths = Vec::with_capacity(merged.values.len());
-        let mut values: Vec<&Bytes> = Vec::with_capacity(merged.values.len());
-        for value in merged.values.iter().filter_map(|s| s.value.bytes()) {
-            lengths.push(value.len() as u32);
-            values.push(value);
-        }
-        let body = match values.as_slice() {
+        let values = self.values_of(get.partition, &merged)?;
+        let shown = shown::shown(values, self.wall.ms(now));
+        let body = match shown.as_slice() {
             [] => Bytes::new(),
-            [one] => (*one).clone(),
+            [one] => one.value.clone(),
             many => many
                 .iter()
                 .fold(BytesMut::new(), |mut all, v| {
-                    all.extend_from_slice(v);
+                    all.extend_from_slice(&v.value);
                     all
                 })
                 .freeze(),
         };
+        let sibling = |v: Valued| SiblingIs { length: v.value.len() as u32, meta: v.meta };
+        let siblings = shown.into_iter().map(sibling).collect();
         let context = self.config.seal.seal(get.key.bucket(), get.key.key(), &merged.client_context());
         let mut acks = self.acks(get.partition, get.tally.yeses());
         let recovering = get.recovering.iter().filter(|node| get.tally.yeses().contains(node)).count() as u8;
@@ -301,7 +304,7 @@ impl<E: Engine> Node<E> {
             out.reply(get.reply_to, get.failure());
             return Ok(());
         }
-        out.reply_with(get.reply_to, Found { lengths, context, acks }, body);
+        out.reply_with(get.reply_to, Found { siblings, context, acks }, body);
 
         if !get.answers.is_empty() {
             let same = |object: &Object| object.same_values(&merged);
@@ -318,6 +321,17 @@ impl<E: Engine> Node<E> {
             self.repair(now, get.partition, &get.key, own_is_whole, whole, &behind, &get.answers, out);
         }
         Ok(())
+    }
+}
+
+impl<E: Engine> Node<E> {
+    /// Takes the values of a key out of their envelopes. One that cannot be read is damage: it was checked when it came.
+    pub(super) fn values_of(&self, partition: PartitionId, object: &Object) -> Result<Vec<Valued>, EngineError> {
+        shown::values(object).map_err(|why| EngineError::Damaged {
+            place: Space::Objects.name(),
+            partition: Some(partition),
+            detail: why.to_string(),
+        })
     }
 }
 

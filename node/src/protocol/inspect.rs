@@ -1,7 +1,7 @@
 //! Reports about the node itself, as JSON: what the command line, checks and people read.
 
 use bytes::Bytes;
-use dynode_client::wire::{LayoutIs, MemberIs, Report, Topic};
+use dynode_client::wire::{Hlc, LayoutIs, MemberIs, Report, Topic};
 use dynode_ring::{Layout, PartitionId};
 use dynode_storage::{Clock, Engine, EngineError, ObjectKey, Space};
 use serde::Serialize;
@@ -259,11 +259,16 @@ impl<E: Engine> Node<E> {
         });
         let found = self.store.find(partition)?.is_some();
         let object = if found { self.store.read(partition, &ObjectKey::new(bucket, key))? } else { Default::default() };
-        let values: Vec<Value> = object
-            .values
+        let values = self.values_of(partition, &object)?;
+        let values: Vec<Value> = values
             .iter()
-            .filter_map(|s| s.value.bytes().map(|b| (s.dot, b)))
-            .map(|(dot, b)| json!({ "dot": dot.to_string(), "bytes": b.len(), "crc32": format!("{:08x}", crc(b)) }))
+            .map(|v| {
+                let crc = format!("{:08x}", crc(&v.value));
+                let mut told = json!({ "dot": v.dot.to_string(), "bytes": v.value.len(), "crc32": crc });
+                told["written_ms"] = json!(v.meta.written.map(Hlc::ms));
+                told["expires_ms"] = json!(v.meta.expires_ms);
+                told
+            })
             .collect();
         let mut report = head;
         report["copy"] = json!(found);

@@ -13,6 +13,7 @@
 //! | `operation` | what waits for answers, and what it hears |
 //! | `quorum` | counting answers |
 //! | `put`, `get` | the coordinator of a write, of a read |
+//! | `shown`, `wall` | what of a key's values a reader is shown; the clocks for that |
 //! | `whom` | owners and stand-ins: whom an operation asks |
 //! | `breaker` | peers that take requests and answer nothing |
 //! | `hedge` | when a late read asks somebody else too |
@@ -49,9 +50,11 @@ mod recovery;
 mod repair;
 mod replica;
 mod scrub;
+mod shown;
 mod source;
 pub mod swim;
 mod sync;
+mod wall;
 mod whom;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,6 +149,7 @@ pub struct Node<E: Engine> {
     /// Why this node takes no new values, when it does not.
     writes_refused: Option<String>,
     swim: swim::Swim,
+    wall: wall::Wall,
     counters: Counters,
     draining: bool,
 }
@@ -170,6 +174,7 @@ impl<E: Engine> Node<E> {
         // Random numbers of its own, so that drawing more of them changes nothing else.
         let members = config.layout.members().iter().map(|m| m.id);
         let swim = swim::Swim::new(config.node, members, config.incarnation, seed ^ 0x5357_494d, now);
+        let wall = wall::Wall::new(now, config.incarnation);
         Ok(Node {
             config,
             store,
@@ -195,6 +200,7 @@ impl<E: Engine> Node<E> {
             differences: quarantine::Differences::default(),
             writes_refused: None,
             swim,
+            wall,
             counters: Counters::default(),
             draining: false,
         })
@@ -297,6 +303,12 @@ impl<E: Engine> Node<E> {
     /// missed meanwhile comes by sync.
     pub fn refuse_writes(&mut self, why: Option<String>) {
         self.writes_refused = why;
+    }
+
+    /// What the wall clock says now, in milliseconds since 1970: to be told now and then, since it may be set. At the start it
+    /// is [`Config::incarnation`].
+    pub fn wall_clock_is(&mut self, now: Time, ms: u64) {
+        self.wall.is(now, ms);
     }
 
     /// Does it take no new values?

@@ -10,8 +10,12 @@
 //! acknowledgements in time are `outcome_unknown`, since some copies have the write and it will spread.
 
 use bytes::Bytes;
-use dynode_client::wire::limits::{BUCKET_BYTES_MAX, CONTEXT_BYTES_MAX, KEY_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX};
-use dynode_client::wire::{Causality, Delete, ErrorCode, Failure, Message, Put as PutRequest, PutDone, Replicate};
+use dynode_client::wire::limits::{
+    BUCKET_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, CONTEXT_BYTES_MAX, KEY_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX,
+};
+use dynode_client::wire::{
+    Causality, Delete, ErrorCode, Failure, Hlc, Message, Meta, Put as PutRequest, PutDone, Replicate,
+};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::encode_entry;
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
@@ -19,6 +23,7 @@ use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 use crate::limits;
 
 use super::forward::Terms;
+use super::shown;
 use super::whom::Whom;
 use super::{Effects, Heard, Node, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, failure, timeout};
 
@@ -35,6 +40,15 @@ pub(super) struct Put {
     body: Bytes,
     /// The sealed context that the writer gets.
     context: Bytes,
+}
+
+/// A write that nothing refuses.
+struct Ready {
+    whom: Whom,
+    /// What it has seen.
+    seen: Clock,
+    /// When the last of the values that are there was written.
+    latest: Hlc,
 }
 
 /// What a client wants written.
@@ -94,6 +108,11 @@ impl Write {
         match self {
             Write::Put(_, value) if value.len() > VALUE_BYTES_MAX => {
                 let detail = format!("the value has {} bytes; at most {VALUE_BYTES_MAX} are taken", value.len());
+                Err(failure(ErrorCode::TooLarge, detail))
+            }
+            Write::Put(m, _) if m.content_type.len() > CONTENT_TYPE_BYTES_MAX => {
+                let bytes = m.content_type.len();
+                let detail = format!("the content type has {bytes} bytes; at most {CONTENT_TYPE_BYTES_MAX} are taken");
                 Err(failure(ErrorCode::TooLarge, detail))
             }
             Write::Delete(m) if m.causality == Causality::Blind => {
@@ -180,7 +199,7 @@ impl<E: Engine> Node<E> {
         let (bucket, key) = write.place();
         let key = ObjectKey::new(bucket, key);
         match self.prepare(partition, &key, &write)? {
-            Ok((whom, seen)) => self.coordinate(now, reply_to, partition, &key, whom, write, seen, out),
+            Ok(ready) => self.coordinate(now, reply_to, partition, &key, ready, write, out),
             Err(refusal) => {
                 self.refuse(reply_to, refusal, out);
                 Ok(())
@@ -188,13 +207,13 @@ impl<E: Engine> Node<E> {
         }
     }
 
-    /// All that may refuse a write, before anything is written: whom to ask, and what the write has seen.
+    /// All that may refuse a write, before anything is written.
     fn prepare(
         &mut self,
         partition: PartitionId,
         key: &ObjectKey,
         write: &Write,
-    ) -> Result<Result<(Whom, Clock), Failure>, EngineError> {
+    ) -> Result<Result<Ready, Failure>, EngineError> {
         let counts_itself = !write.terms().strict || !self.is_recovering(partition)?;
         let terms = write.terms();
         let whom = match self.whom(partition, terms.wanted, terms.strict) {
@@ -219,11 +238,12 @@ impl<E: Engine> Node<E> {
                 }
             },
         };
+        let values = self.values_of(partition, &current)?;
         if let Write::Put(_, value) = write {
             let (mut siblings, mut bytes) = (0, value.len());
-            for sibling in current.values.iter().filter(|s| !seen.has(s.dot)) {
+            for sibling in values.iter().filter(|v| !seen.has(v.dot)) {
                 siblings += 1;
-                bytes += sibling.value.bytes().map_or(0, Bytes::len);
+                bytes += sibling.value.len();
             }
             if siblings >= SIBLINGS_MAX || (siblings > 0 && bytes > limits::SIBLING_BYTES_MAX) {
                 let detail = format!(
@@ -232,7 +252,7 @@ impl<E: Engine> Node<E> {
                 return Ok(Err(failure(ErrorCode::TooManySiblings, detail)));
             }
         }
-        Ok(Ok((whom, seen)))
+        Ok(Ok(Ready { whom, seen, latest: shown::latest(&values) }))
     }
 
     /// Does a context know lives of this node that are later than what its copy knows, or say that lives are over in which the
@@ -252,12 +272,12 @@ impl<E: Engine> Node<E> {
         reply_to: ReplyTo,
         partition: PartitionId,
         key: &ObjectKey,
-        whom: Whom,
+        ready: Ready,
         write: Write,
-        seen: Clock,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let Terms { strict, timeout_ms, .. } = write.terms();
+        let Ready { whom, seen, latest } = ready;
         // The writer may have seen more of this copy's actor than the copy knows of: those dots must not be given out again.
         self.begin_life_if_behind(partition, &seen, out)?;
         self.be_sure_of_life(partition)?;
@@ -266,9 +286,16 @@ impl<E: Engine> Node<E> {
         after.add(dot);
         let context = self.config.seal.seal(key.bucket(), key.key(), &after);
         let delta = match write {
-            Write::Put(_, value) => {
+            Write::Put(m, value) => {
                 self.counters.puts += 1;
-                Object::put(dot, value, seen)
+                let written = self.wall.stamp(now, latest);
+                let meta = Meta {
+                    expires_ms: m.expiry.at_ms(written.ms(), None),
+                    content_type: m.content_type,
+                    written: Some(written),
+                    request: m.request,
+                };
+                Object::put(dot, meta.wrap(&value), seen)
             }
             Write::Delete(_) => {
                 self.counters.deletes += 1;

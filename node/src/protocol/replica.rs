@@ -8,7 +8,7 @@ use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_dots, decode_entry, encode_clock, encode_object};
 use dynode_storage::{Engine, EngineError, Object, ObjectKey, Payload};
 
-use super::{Effects, Node, Observation, ReplyTo, Time, failure};
+use super::{Effects, Node, Observation, ReplyTo, Time, failure, shown};
 
 impl<E: Engine> Node<E> {
     /// Takes a write. It is acknowledged when the turn is committed: the reply leaves only then.
@@ -28,6 +28,9 @@ impl<E: Engine> Node<E> {
             Ok(_) => return self.unreadable(peer, reply_to, "a key of another partition", out),
             Err(why) => return self.unreadable(peer, reply_to, &why.to_string(), out),
         };
+        if let Err(why) = shown::values(&entry.object) {
+            return self.unreadable(peer, reply_to, &why.to_string(), out);
+        }
         let full = self.writes_refused.as_ref().filter(|_| !entry.object.values.is_empty());
         let full = full.map(|why| failure(ErrorCode::Unavailable, why.clone()));
         let refusal = match full.or_else(|| self.shelved(partition)) {

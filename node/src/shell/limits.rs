@@ -33,6 +33,9 @@ pub(super) const FENCED_CONNECTIONS_MAX: usize = 256;
 /// How often the disk is asked how much room it has left.
 pub(super) const ROOM_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the wall clock is looked at, in case it was set: it says when values expire.
+pub(super) const WALL_EVERY: Duration = Duration::from_secs(1);
+
 /// Strangers have so long to say who they are.
 pub(super) const GREETING_TIME: Duration = Duration::from_secs(5);
 

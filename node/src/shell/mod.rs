@@ -79,6 +79,7 @@ struct Shell<'a, E: Engine> {
     setup: &'a Setup,
     room: Option<Room>,
     room_asked: Instant,
+    wall_asked: Instant,
     origin: Instant,
     connections: BTreeMap<u64, Connection>,
     strangers: BTreeMap<u64, Instant>,
@@ -101,6 +102,7 @@ impl<'a, E: Engine> Shell<'a, E> {
             node,
             room: setup.room.clone(),
             room_asked: origin,
+            wall_asked: origin,
             setup,
             origin,
             connections: BTreeMap::new(),
@@ -158,6 +160,7 @@ impl<'a, E: Engine> Shell<'a, E> {
     /// Decides on all that was gathered, commits, and lets the effects out.
     fn turn(&mut self) -> Result<(), EngineError> {
         self.look_for_room();
+        self.look_at_the_wall_clock();
         let now = self.now();
         for event in self.events.drain(..) {
             self.node.handle(now, event, &mut self.effects)?;
@@ -169,6 +172,16 @@ impl<'a, E: Engine> Shell<'a, E> {
         }
         self.effects = effects;
         Ok(())
+    }
+
+    /// The wall clock may be set while the node runs.
+    fn look_at_the_wall_clock(&mut self) {
+        if self.wall_asked.elapsed() < limits::WALL_EVERY {
+            return;
+        }
+        self.wall_asked = Instant::now();
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        self.node.wall_clock_is(self.now(), since_1970.as_millis() as u64);
     }
 
     /// Before the disk is entirely full, no new values are taken.

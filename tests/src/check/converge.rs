@@ -5,7 +5,7 @@ use dynode_ring::PartitionId;
 use dynode_storage::{Clock, Sibling, Space, View, codec};
 
 use super::Live;
-use crate::world::journal::{OpId, writer_of};
+use crate::world::journal::{OpId, writer_of_stored};
 use crate::world::{Violation, World};
 
 const NAME: &str = "3 copies converge";
@@ -111,7 +111,7 @@ impl World {
             }
             for (key, values) in first.into_iter().flatten() {
                 let writers: Option<Vec<OpId>> =
-                    values.iter().map(|s| s.value.bytes().and_then(|v| writer_of(v))).collect();
+                    values.iter().map(|s| s.value.bytes().and_then(writer_of_stored)).collect();
                 let place = self.journal.keys.iter().position(|k| *k.as_bytes() == key);
                 let (Some(mut writers), Some(place)) = (writers, place) else {
                     return Err(Violation::new("8 no false word", "a copy holds what nobody wrote"));

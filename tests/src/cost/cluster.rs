@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use dynode::protocol::{Config, Durability, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time};
-use dynode_client::wire::{self, Causality, Message, Put, Quorum};
+use dynode_client::wire::{self, Causality, Expiry, Message, Put, Quorum};
 use dynode_ring::{Layout, Member, NodeId};
 use dynode_storage::codec::{Part, decode_parts};
 use dynode_storage::memory::MemoryEngine;
@@ -172,6 +172,9 @@ impl Cluster {
                 w: Quorum::Majority,
                 strict: false,
                 timeout_ms: 60_000,
+                content_type: Bytes::new(),
+                expiry: Expiry::OfBucket,
+                request: None,
             };
             let event = Event::Request {
                 from: Origin::Client,

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use dynode::protocol::{Event, Origin, ReplyTo};
-use dynode_client::wire::{Causality, Delete, Get, GetLayout, Inspect, ListKeys, Message, Put, Quorum, Topic};
+use dynode_client::wire::{
+    Causality, Delete, Expiry, Get, GetLayout, Inspect, ListKeys, Message, Put, Quorum, SiblingIs, Topic,
+};
 use dynode_storage::ObjectKey;
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -119,11 +121,14 @@ impl World {
                 (self.draw_look(bucket, key, place.partition(self.layout.partitions()).0), Bytes::new())
             }
             (Action::Nonsense, _) => (self.draw_nonsense(client, bucket, key, terms), value_of(id, 16)),
-            (_, Kind::Get) => (Get { bucket, key, r, strict, timeout_ms }.into(), Bytes::new()),
+            (_, Kind::Get) => {
+                let at_least = None;
+                (Get { bucket, key, r, strict, timeout_ms, at_least }.into(), Bytes::new())
+            }
             (_, Kind::Delete) => (Delete { bucket, key, causality, w, strict, timeout_ms }.into(), Bytes::new()),
             _ => {
                 let value = value_of(id, self.plan.value_bytes);
-                (Put { bucket, key, causality, w, strict, timeout_ms }.into(), value)
+                (put(bucket, key, causality, terms).into(), value)
             }
         };
         self.clients[client].busy = Some(id);
@@ -155,7 +160,7 @@ impl World {
             known.last().filter(|_| elsewhere).map(|k| k.context.clone())
         });
         let Terms { quorum: w, strict, timeout_ms } = terms;
-        let put = |key, causality, w| Put { bucket: bucket.clone(), key, causality, w, strict, timeout_ms }.into();
+        let put = |key, causality, quorum| put(bucket.clone(), key, causality, Terms { quorum, ..terms }).into();
         match self.client_rng.random_range(0..5) {
             0 => Delete { bucket, key, causality: Causality::Blind, w, strict, timeout_ms }.into(),
             1 => put(key, Causality::Blind, Quorum::Count(9)),
@@ -186,7 +191,7 @@ impl World {
         self.trace.line(self.now, |t| format!("c{client} hears: #{id} {}", t.message(&message, body)));
         let outcome = match message {
             Message::Found(m) => {
-                let values = split(&m.lengths, body);
+                let values = split(&m.siblings, body);
                 let Some(writers) = values.iter().map(|v| writer_of(v)).collect::<Option<Vec<OpId>>>() else {
                     return Err(Violation::new("8 no false word", format!("#{id} returned a value that nobody wrote")));
                 };
@@ -265,6 +270,13 @@ impl World {
     }
 }
 
+/// A put that says nothing beside its value.
+fn put(bucket: Bytes, key: Bytes, causality: Causality, terms: Terms) -> Put {
+    let Terms { quorum: w, strict, timeout_ms } = terms;
+    let (content_type, expiry, request) = (Bytes::new(), Expiry::OfBucket, None);
+    Put { bucket, key, causality, w, strict, timeout_ms, content_type, expiry, request }
+}
+
 /// How many copies, and how patient.
 fn draw_terms(rng: &mut Pcg64, owners: usize) -> (Quorum, u32) {
     let some = Quorum::Count(rng.random_range(1..=owners as u8));
@@ -273,7 +285,7 @@ fn draw_terms(rng: &mut Pcg64, owners: usize) -> (Quorum, u32) {
 }
 
 /// Takes a body apart into its values.
-pub(crate) fn split(lengths: &[u32], body: &Bytes) -> Vec<Bytes> {
+pub(crate) fn split(siblings: &[SiblingIs], body: &Bytes) -> Vec<Bytes> {
     let mut rest = body.clone();
-    lengths.iter().map(|len| rest.split_to((*len as usize).min(rest.len()))).collect()
+    siblings.iter().map(|s| rest.split_to((s.length as usize).min(rest.len()))).collect()
 }

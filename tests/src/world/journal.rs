@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dynode_client::wire::{Acks, ErrorCode};
+use dynode_client::wire::{Acks, ErrorCode, Meta};
 use dynode_storage::{Dot, ObjectKey};
 
 /// An operation: its place in the journal.
@@ -194,6 +194,11 @@ pub fn value_of(op: OpId, len: usize) -> Bytes {
     out.put_u32_le(!op);
     out.resize(len.max(8), op as u8);
     out.freeze()
+}
+
+/// Whose value this is as a copy has stored it; `None`: nobody's.
+pub fn writer_of_stored(stored: &Bytes) -> Option<OpId> {
+    Meta::unwrap(stored).ok().and_then(|(_, value)| writer_of(&value))
 }
 
 /// Whose value this is; `None`: nobody's.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use dynode::protocol::Observation;
-use dynode_client::wire::{Acks, AnswerKind, Message};
+use dynode_client::wire::{Acks, AnswerKind, Message, Meta};
 use dynode_ring::NodeId;
 use dynode_storage::codec::{self, Part};
 use dynode_storage::{Actor, Clock, Dot, Object, ObjectKey};
@@ -129,7 +129,7 @@ impl Trace {
             .values
             .iter()
             .map(|s| {
-                let value = s.value.bytes().map_or("known".into(), value_text);
+                let value = s.value.bytes().map_or("known".into(), stored_text);
                 format!("{}={value}", self.dot(s.dot))
             })
             .collect();
@@ -238,8 +238,11 @@ impl Trace {
             Message::PutDone(m) => format!("{name} by {}", acks(m.acks)),
             Message::Found(m) => {
                 let mut rest = body.clone();
-                let values: Vec<String> =
-                    m.lengths.iter().map(|len| value_text(&rest.split_to((*len as usize).min(rest.len())))).collect();
+                let values: Vec<String> = m
+                    .siblings
+                    .iter()
+                    .map(|s| value_text(&rest.split_to((s.length as usize).min(rest.len()))))
+                    .collect();
                 format!("{name} [{}] from {}", values.join(", "), acks(m.acks))
             }
             Message::Failure(m) => format!("{name} {}: {}", m.code.as_str(), m.detail),
@@ -258,6 +261,11 @@ fn value_text(value: &Bytes) -> String {
         Some(op) => format!("#{op}"),
         None => value.escape_ascii().to_string(),
     }
+}
+
+/// As [`value_text`], of a value as a copy has stored it.
+fn stored_text(stored: &Bytes) -> String {
+    Meta::unwrap(stored).map_or_else(|why| why.to_string(), |(_, value)| value_text(&value))
 }
 
 /// Who took part.

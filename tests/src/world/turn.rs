@@ -8,7 +8,7 @@ use rand::RngExt;
 
 use super::disk::Disk;
 use super::host::End;
-use super::journal::{OpId, Seen, writer_of};
+use super::journal::{OpId, Seen, writer_of_stored};
 use super::network::Asked;
 use super::{CLIENTS, Happening, Phase, Violation, World};
 /// A batch of effects, each with the client's operation that it belongs to.
@@ -204,7 +204,7 @@ impl World {
             && let Ok(object) = node.store().read(partition, &place)
         {
             let values: Vec<OpId> =
-                object.values.iter().filter_map(|s| s.value.bytes()).filter_map(|v| writer_of(v)).collect();
+                object.values.iter().filter_map(|s| s.value.bytes()).filter_map(writer_of_stored).collect();
             before.seen = Some(self.journal.seen_by(&values));
         }
         before.place = Some(place);

@@ -55,7 +55,7 @@ fn handle(node: &mut Node<MemoryEngine>, now: Time, event: Event) -> (Vec<(NodeI
 
 fn get(node: &mut Node<MemoryEngine>, now: Time) -> Vec<(NodeId, u64)> {
     let (bucket, key) = (Bytes::from_static(b"b"), Bytes::from_static(b"k"));
-    let message = Get { bucket, key, r: Quorum::Majority, strict: false, timeout_ms: 5000 }.into();
+    let message = Get { bucket, key, r: Quorum::Majority, strict: false, timeout_ms: 5000, at_least: None }.into();
     let reply_to = ReplyTo { connection: 1, request: 1 };
     let event = Event::Request { from: Origin::Client, reply_to, message, body: Bytes::new() };
     let (fetches, replies) = handle(node, now, event);
@@ -100,7 +100,7 @@ fn an_owner_that_was_late_is_asked_last_until_it_is_fast() {
 fn a_duplicate_answer_makes_no_quorum() {
     let mut node = node();
     let (bucket, key) = (Bytes::from_static(b"b"), Bytes::from_static(b"k"));
-    let message = Get { bucket, key, r: Quorum::All, strict: false, timeout_ms: 5000 }.into();
+    let message = Get { bucket, key, r: Quorum::All, strict: false, timeout_ms: 5000, at_least: None }.into();
     let reply_to = ReplyTo { connection: 1, request: 1 };
     let event = Event::Request { from: Origin::Client, reply_to, message, body: Bytes::new() };
     let (fetches, _) = handle(&mut node, Time(1), event);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use dynode_client::wire::{Causality, ErrorCode, Get, Message, Put, Quorum};
+use dynode_client::wire::{Causality, ErrorCode, Expiry, Get, Message, Put, Quorum};
 use dynode_ring::{Layout, Member, NodeId, PartitionId};
 use dynode_storage::codec::{decode_checkpoint, encode_checkpoint};
 use dynode_storage::engine::Step;
@@ -120,15 +120,26 @@ impl Owners {
 
     fn put(&mut self, at: usize, key: u8, w: Quorum) -> Message {
         let (bucket, key, value) = (Bytes::from_static(b"b"), Bytes::from(vec![key]), Bytes::from(vec![key; 30]));
-        let message = Put { bucket, key, causality: Causality::Current, w, strict: false, timeout_ms: 1000 };
+        let message = Put {
+            bucket,
+            key,
+            causality: Causality::Current,
+            w,
+            strict: false,
+            timeout_ms: 1000,
+            content_type: Bytes::new(),
+            expiry: Expiry::OfBucket,
+            request: None,
+        };
         self.ask(at, message.into(), value).0
     }
 
     /// `Ok`: the value; `Err`: the code of the refusal.
     fn get(&mut self, at: usize, key: u8, r: Quorum) -> Result<Option<Bytes>, ErrorCode> {
         let (bucket, key) = (Bytes::from_static(b"b"), Bytes::from(vec![key]));
-        match self.ask(at, Get { bucket, key, r, strict: true, timeout_ms: 1000 }.into(), Bytes::new()) {
-            (Message::Found(found), body) => Ok((!found.lengths.is_empty()).then_some(body)),
+        match self.ask(at, Get { bucket, key, r, strict: true, timeout_ms: 1000, at_least: None }.into(), Bytes::new())
+        {
+            (Message::Found(found), body) => Ok((!found.siblings.is_empty()).then_some(body)),
             (Message::Failure(failure), _) => Err(failure.code),
             other => panic!("{other:?}"),
         }
