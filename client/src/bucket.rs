@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::keys::Keys;
 use crate::request::{Delete, Get, Put};
+use crate::session::Session;
 use crate::update::Update;
 use crate::wire::limits::KEY_BYTES_MAX;
 use crate::{Client, Siblings};
@@ -56,6 +57,11 @@ impl Bucket {
         merge: impl FnMut(Siblings) -> Option<Bytes> + Send + 'a,
     ) -> Update<'a> {
         Update::new(self.clone(), own(key.as_ref()), Box::new(merge))
+    }
+
+    /// Begins a session: its reads see what it has read and written before, at any `r`. See [`Session`].
+    pub fn session(&self) -> Session {
+        Session::new(self.clone())
     }
 
     /// Lists the bucket's keys in byte order. See [`Keys`].

@@ -53,7 +53,7 @@ pub(crate) async fn call(
             tried.clear();
             inner.suspect_layout();
             if !pause(&mut pauses, deadline).await {
-                return Err(last.unwrap_or_else(|| nobody(&routes.layout, target)));
+                return Err(progress.ended(last.unwrap_or_else(|| nobody(&routes.layout, target))));
             }
             continue;
         };
@@ -66,7 +66,7 @@ pub(crate) async fn call(
                 tried.push(link.clone());
                 last = Some(error);
                 if Instant::now() >= deadline {
-                    return Err(last.unwrap_or(Error::TimedOut));
+                    return Err(progress.ended(last.unwrap_or(Error::TimedOut)));
                 }
                 continue;
             }
@@ -97,11 +97,11 @@ pub(crate) async fn call(
             }
         };
         let (error, paused, paid, layout) = match verdict {
-            Verdict::GiveUp(error) => return Err(error),
+            Verdict::GiveUp(error) => return Err(progress.ended(error)),
             Verdict::Again { error, pause, paid, layout } => (error, pause, paid, layout),
         };
         if sent >= ATTEMPTS_MAX || Instant::now() >= deadline || (paid && !inner.budget.spend()) {
-            return Err(telling(error, last));
+            return Err(progress.ended(telling(error, last)));
         }
         tried.push(link.clone());
         if layout && inner.refresh_from(link, routes.layout.epoch(), deadline).await {
@@ -109,7 +109,7 @@ pub(crate) async fn call(
             tried.clear();
         }
         if paused && !pause(&mut pauses, deadline).await {
-            return Err(error);
+            return Err(progress.ended(error));
         }
         last = Some(telling(error, last));
     }
@@ -134,11 +134,11 @@ async fn pause(pauses: &mut u32, deadline: Instant) -> bool {
     true
 }
 
-/// A read's first attempt gets half of the time, so that another node can still answer when this one hangs. A write
-/// gets all of it: it cannot be tried elsewhere.
+/// A first attempt gets half of the time, so that another node can still answer when this one hangs. A write that must not
+/// be made twice gets all of it.
 fn attempt_deadline(kind: Kind, sent: u32, now: Instant, deadline: Instant) -> Instant {
     match kind {
-        Kind::Read if sent == 0 => now + deadline.saturating_duration_since(now) / 2,
+        Kind::Read | Kind::Repeatable if sent == 0 => now + deadline.saturating_duration_since(now) / 2,
         _ => deadline,
     }
 }
@@ -148,6 +148,7 @@ fn attempt_deadline(kind: Kind, sent: u32, now: Instant, deadline: Instant) -> I
 fn terms(kind: Kind, target: Target<'_>, sent: Instant, deadline: Instant, health: &Health) -> Terms {
     let measured = matches!(target, Target::Key(..));
     let late_at = (measured && kind == Kind::Read).then(|| sent + health.estimate().hedge_after());
+    let kind = if kind == Kind::Read { Kind::Read } else { Kind::Write };
     Terms { kind, sent, deadline, late_at, measured }
 }
 

@@ -51,8 +51,12 @@
 //!
 //! - *Reads* after a lost connection, silence (a first attempt gets half of the time), an overloaded, stopping or failing
 //!   node, an unmet quorum.
-//! - *Writes* only when nothing can have changed: not sent yet, or the node says so (overloaded, stopping, another layout,
-//!   an unmet quorum). A write that may have arrived and was not answered is [`Error::OutcomeUnknown`], at once.
+//! - *Puts*, and deletes of what was seen, likewise: each put carries an id, and one that is repeated with the same id and
+//!   value never becomes a sibling of itself. If no attempt succeeds, and one of them may have arrived, the error is
+//!   [`Error::OutcomeUnknown`]; who repeats it then should do so with [`Put::request_id`].
+//! - *Deletes of whatever is there* only when nothing can have changed: not sent yet, or the node says so (overloaded,
+//!   stopping, another layout, an unmet quorum). One that may have arrived and was not answered is
+//!   [`Error::OutcomeUnknown`], at once.
 //!
 //! # Slow nodes
 //!
@@ -60,7 +64,7 @@
 //! another owner; then to the next. One read in a hundred that would have gone there, and about one a second at least,
 //! is sent there too, for its time only, so a node that is well again is found so soon. A *read* whose answer is late is
 //! sent to a second owner, and the first answer counts; at most one in twenty, and a small burst. Writes are sent
-//! once. A connection on which a write waits is closed only when nothing at all has come for half a minute.
+//! to one at a time. A connection on which a write waits is closed only when nothing at all has come for half a minute.
 //!
 //! # Modules
 //!
@@ -69,6 +73,7 @@
 //! | `wire/` | the format on the wire: [`wire::Frame`], [`wire::Message`], [`wire::OutQueue`], [`wire::Decoder`] |
 //! | `client.rs`, `bucket.rs`, `request.rs` | what users hold: client, bucket, requests as builders |
 //! | `siblings.rs`, `update.rs`, `keys.rs` | values and contexts; read-merge-write; listings |
+//! | `session.rs` | reads that see what was read and written before |
 //! | `call.rs`, `retry.rs`, `routing.rs` | one call's attempts; which are safe; where they go |
 //! | `health.rs`, `hedge.rs` | how well a node answers, and probes of those that are avoided; late reads sent to a second owner |
 //! | `link.rs`, `driver.rs`, `connection.rs`, `slots.rs` | a node's connections; one connection's task; its requests in flight |
@@ -95,6 +100,7 @@ mod link;
 mod request;
 mod retry;
 mod routing;
+mod session;
 mod siblings;
 mod slots;
 mod update;
@@ -105,6 +111,7 @@ pub use dynode_ring::{Layout, NodeId};
 pub use error::{Changed, Error};
 pub use keys::Keys;
 pub use request::{Delete, Get, Put, Read, Written};
+pub use session::Session;
 pub use siblings::{Context, Siblings};
 pub use update::Update;
 pub use wire::{Acks, Expiry, Hlc, Meta, Quorum, Topic};

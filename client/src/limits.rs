@@ -122,3 +122,6 @@ pub(crate) const KEYS_PAGE_DEFAULT: u32 = 256;
 
 /// Times that an update reads again because its write met too many siblings.
 pub(crate) const UPDATE_ROUNDS_MAX: u32 = 8;
+
+/// Most keys that a session remembers: at some 100 bytes of context each, 16 MiB with the longest keys' names beside.
+pub(crate) const SESSION_KEYS_MAX: usize = 16_384;

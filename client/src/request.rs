@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rand::RngExt;
 
 use crate::call::{call, deadline_in};
 use crate::client::unexpected;
@@ -166,14 +167,14 @@ impl Put {
         if self.content_type.len() > CONTENT_TYPE_BYTES_MAX {
             return Err(too_large("content type", self.content_type.len(), CONTENT_TYPE_BYTES_MAX));
         }
-        let (expiry, request) = (self.expiry, self.request);
+        let (expiry, request) = (self.expiry, Some(self.request.unwrap_or_else(|| rand::rng().random())));
         let build = |w: &Write, timeout_ms| {
             let (bucket, key, causality) = (w.bucket.name.clone(), w.key.clone(), w.causality.clone());
             let content_type = self.content_type.clone();
             wire::Put { bucket, key, causality, w: w.w, strict: w.strict, timeout_ms, content_type, expiry, request }
                 .into()
         };
-        self.write.make(deadline, "Put", build, &self.value).await
+        self.write.make(deadline, Kind::Repeatable, "Put", build, &self.value).await
     }
 }
 
@@ -227,7 +228,10 @@ impl Delete {
             let (bucket, key, causality) = (w.bucket.name.clone(), w.key.clone(), w.causality.clone());
             wire::Delete { bucket, key, causality, w: w.w, strict: w.strict, timeout_ms }.into()
         };
-        self.write.make(deadline, "Delete", build, &Bytes::new()).await
+        // What was seen can be removed twice; whatever is there is another thing each time.
+        let repeatable = matches!(self.write.causality, Causality::Seen(_));
+        let kind = if repeatable { Kind::Repeatable } else { Kind::Write };
+        self.write.make(deadline, kind, "Delete", build, &Bytes::new()).await
     }
 }
 
@@ -259,6 +263,7 @@ impl Write {
     async fn make(
         &self,
         deadline: Option<Instant>,
+        kind: Kind,
         name: &str,
         build: impl Fn(&Write, u32) -> Message,
         body: &Bytes,
@@ -268,7 +273,7 @@ impl Write {
         let deadline = deadline.unwrap_or_else(|| deadline_in(self.timeout.unwrap_or(inner.options.timeout_default())));
         let target = Target::Key(&self.bucket.name, &self.key);
         let message = |timeout_ms| build(self, timeout_ms);
-        let frame = call(inner, Kind::Write, target, deadline, message, body).await?;
+        let frame = call(inner, kind, target, deadline, message, body).await?;
         match frame.message {
             Message::PutDone(done) => Ok(Written { context: done.context.into(), acks: done.acks }),
             other => Err(unexpected(name, &other)),

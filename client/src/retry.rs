@@ -1,8 +1,9 @@
 //! When to ask again: what is safe, how long to pause, and how much of it is allowed. Decisions only.
 //!
-//! Reads are asked again after anything that another node or a moment may change. Writes only when the failed attempt
-//! cannot have changed anything, now or later: never sent, or refused by the node in words that say so. A write that
-//! may have arrived and was not answered ends as [`Error::OutcomeUnknown`].
+//! Reads are asked again after anything that another node or a moment may change; so are writes that do no more when they
+//! are made twice: puts with a request id, and deletes of what was seen. Other writes only when the failed attempt cannot
+//! have changed anything, now or later: never sent, or refused by the node in words that say so. A write that may have
+//! arrived and was not answered ends as [`Error::OutcomeUnknown`], whatever came of later attempts but success.
 //!
 //! Retries make an overload worse, so each client has a budget for them: a tenth of its requests, as "Handling
 //! Overload" in Google's *Site Reliability Engineering* advises. Trouble that is no sign of overload (a layout that
@@ -25,6 +26,8 @@ pub(crate) enum Kind {
     Read,
     /// Must not happen twice unseen.
     Write,
+    /// A write that does no more when it is made twice.
+    Repeatable,
 }
 
 /// What to do after a failed attempt.
@@ -45,12 +48,27 @@ pub(crate) enum Verdict {
 }
 
 /// How far a call has come.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     /// Attempts that ended with a lost connection.
     pub(crate) lost: u32,
     /// Attempts that ended with `OtherLayout`.
     pub(crate) other_layout: u32,
+    /// What an attempt said that may have written.
+    pub(crate) unknown: Option<String>,
+}
+
+impl Progress {
+    /// What to tell the caller of a write that came to this error.
+    pub(crate) fn ended(&mut self, error: Error) -> Error {
+        match self.unknown.take() {
+            Some(before) if !matches!(error, Error::OutcomeUnknown { .. }) => {
+                let detail = format!("an attempt may have written ({before}); the last one: {error}");
+                Error::OutcomeUnknown { needed: 0, received: 0, detail }
+            }
+            _ => error,
+        }
+    }
 }
 
 /// Judges an attempt that a node answered with a failure.
@@ -70,6 +88,13 @@ pub(crate) fn judge_failure(kind: Kind, error: Error, progress: &mut Progress) -
         Error::Internal { .. } | Error::Unexpected { .. } | Error::OutcomeUnknown { .. } if kind == Kind::Read => {
             again(error, true, false)
         }
+        Error::NotSeenYet { .. } if kind == Kind::Read => again(error, true, false),
+        Error::Internal { .. } | Error::Unexpected { .. } | Error::OutcomeUnknown { .. }
+            if kind == Kind::Repeatable =>
+        {
+            progress.unknown = Some(error.to_string());
+            again(error, true, false)
+        }
         _ => Verdict::GiveUp(error),
     }
 }
@@ -77,6 +102,12 @@ pub(crate) fn judge_failure(kind: Kind, error: Error, progress: &mut Progress) -
 /// Judges an attempt that got no answer.
 pub(crate) fn judge_trouble(kind: Kind, trouble: Trouble, progress: &mut Progress) -> Verdict {
     let unknown = |detail| Verdict::GiveUp(Error::OutcomeUnknown { needed: 0, received: 0, detail });
+    if let (Trouble::Lost(error), Kind::Repeatable) = (&trouble, kind) {
+        progress.unknown = Some(format!("the connection was lost: {error}"));
+    }
+    if let (Trouble::Silent, Kind::Repeatable) = (&trouble, kind) {
+        progress.unknown = Some("no answer in time".into());
+    }
     match (trouble, kind) {
         (Trouble::DoesNotFit(e), _) => Verdict::GiveUp(e.into()),
         (Trouble::NotSent(error), _) => Verdict::Again { error, pause: false, paid: false, layout: false },
@@ -84,13 +115,13 @@ pub(crate) fn judge_trouble(kind: Kind, trouble: Trouble, progress: &mut Progres
             let detail = "this client's own limit of requests in flight was reached all the time".to_owned();
             Verdict::Again { error: Error::Overloaded { detail }, pause: false, paid: true, layout: false }
         }
-        (Trouble::Lost(error), Kind::Read) => {
+        (Trouble::Lost(error), Kind::Read | Kind::Repeatable) => {
             progress.lost += 1;
             let often = progress.lost > 1;
             Verdict::Again { error, pause: often, paid: often, layout: false }
         }
         (Trouble::Lost(error), Kind::Write) => unknown(format!("sent, then the connection was lost: {error}")),
-        (Trouble::Silent, Kind::Read) => {
+        (Trouble::Silent, Kind::Read | Kind::Repeatable) => {
             Verdict::Again { error: Error::TimedOut, pause: false, paid: true, layout: false }
         }
         (Trouble::Silent, Kind::Write) => unknown("sent, and not answered in the time allowed".into()),
@@ -209,6 +240,30 @@ mod tests {
         {
             assert!(again(&judge_trouble(Kind::Read, trouble, &mut Progress::default())));
         }
+    }
+
+    #[test]
+    fn what_may_be_made_twice_is_repeated_and_never_called_a_failure_then() {
+        let failures = [
+            Error::OutcomeUnknown { needed: 2, received: 1, detail: detail() },
+            Error::Internal { detail: detail() },
+            Error::Unexpected { detail: detail() },
+        ];
+        for error in failures {
+            let mut progress = Progress::default();
+            assert!(again(&judge_failure(Kind::Repeatable, error, &mut progress)));
+            let ended = progress.ended(Error::QuorumNotMet { needed: 2, received: 1, detail: detail() });
+            assert_eq!(ended.changed(), crate::Changed::Unknown);
+        }
+        for trouble in [Trouble::Lost(Error::TimedOut), Trouble::Silent] {
+            let mut progress = Progress::default();
+            assert!(again(&judge_trouble(Kind::Repeatable, trouble, &mut progress)));
+            assert_eq!(progress.ended(Error::TimedOut).changed(), crate::Changed::Unknown);
+        }
+        let mut progress = Progress::default();
+        let refused = Error::QuorumNotMet { needed: 2, received: 1, detail: detail() };
+        assert!(again(&judge_failure(Kind::Repeatable, refused.clone(), &mut progress)));
+        assert_eq!(progress.ended(refused.clone()), refused, "nothing can have changed");
     }
 
     #[test]

@@ -36,6 +36,10 @@ pub const HEDGE_CREDIT_MAX: u32 = 10 * 256;
 /// above a group commit on a busy disk: each time it leaves a copy behind that has to be handed off.
 pub const WRITE_HEDGE_AFTER: Micros = Micros::millis(500);
 
+/// A read that must have seen more than all copies have so far asks them again after so long, until its time is up: about
+/// what a write takes to reach them.
+pub const SESSION_AGAIN_AFTER: Micros = Micros::millis(20);
+
 /// The writes that a node holds for owners that are away. Over it a node takes only those that would be refused without
 /// it: an outage must not fill the disks of those that help.
 pub const HINT_BYTES_MAX: u64 = 4 << 30;

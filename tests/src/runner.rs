@@ -19,6 +19,10 @@ pub enum Break {
     SendFirst,
     /// A node goes on after its disk has refused a batch.
     Unfenced,
+    /// Puts are asked for again without the id of their request.
+    NoRequestIds,
+    /// Reads of sessions do not say what was seen.
+    NoSessions,
 }
 
 /// How seeds are run.
@@ -66,6 +70,8 @@ pub fn run_seed(seed: u64, options: Options) -> Result<(Stats, u64), Failed> {
         let mut world = World::new(seed, plan, false, options.echo);
         world.sends_first = options.wrong == Some(Break::SendFirst);
         world.unfenced = options.wrong == Some(Break::Unfenced);
+        world.forgets_requests = options.wrong == Some(Break::NoRequestIds);
+        world.forgets_sessions = options.wrong == Some(Break::NoSessions);
         world.run().map(|()| {
             world.stats.slowest = (world.stats.settled_us_max, seed);
             (world.stats.clone(), world.trace.hash())

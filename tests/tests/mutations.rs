@@ -6,6 +6,7 @@
 //! | `absence`, `dots`, `volatile` | also `scripts/away_during_delete.txt`, `delete_by_repair.txt`, `told_unsynced.txt` |
 //! | effects before the commit ("send, then persist") | random seeds |
 //! | going on after the disk has refused a batch | random seeds |
+//! | puts that are asked for again without the id of their request; reads that do not say what their client has seen | random seeds |
 
 use dynode_storage::rules::{Rule, break_rule};
 use tests::runner::{Break, Options, run_range};
@@ -92,6 +93,16 @@ fn sending_before_the_commit_is_found() {
 #[test]
 fn going_on_after_a_refused_batch_is_found() {
     is_found(Break::Unfenced);
+}
+
+#[test]
+fn retries_without_a_request_id_are_found() {
+    is_found(Break::NoRequestIds);
+}
+
+#[test]
+fn sessions_that_do_not_say_what_they_saw_are_found() {
+    is_found(Break::NoSessions);
 }
 
 #[test]

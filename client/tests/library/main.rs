@@ -5,6 +5,7 @@ mod connecting;
 mod pipeline;
 mod retries;
 mod routes;
+mod sessions;
 mod slow;
 mod values;
 

@@ -16,17 +16,15 @@ async fn one() -> (Server, Client, dynode_client::Bucket) {
 }
 
 #[test]
-fn a_write_whose_connection_is_lost_may_have_happened() {
+fn a_put_whose_connection_is_lost_is_made_again_and_never_a_sibling_of_itself() {
     run(async {
         let (server, _, files) = one().await;
         server.next("Put", [Fault::DoThenClose, Fault::Close]);
-        for (key, there) in [("a", true), ("b", false)] {
-            let error = files.put(key, "1").await.unwrap_err();
-            assert!(matches!(error, Error::OutcomeUnknown { needed: 0, received: 0, .. }), "{error}");
-            assert_eq!(error.changed(), Changed::Unknown);
-            assert_eq!(files.get(key).await.unwrap().siblings().len(), usize::from(there));
+        for key in ["a", "b"] {
+            files.put(key, "1").await.unwrap();
+            assert_eq!(files.get(key).await.unwrap().single().unwrap().unwrap(), "1");
         }
-        assert_eq!(server.seen("Put"), 2, "neither was sent twice");
+        assert_eq!(server.seen("Put"), 4);
     });
 }
 
@@ -64,18 +62,50 @@ fn what_a_node_did_not_take_is_sent_again() {
 }
 
 #[test]
-fn what_a_node_may_have_taken_is_not_sent_again() {
+fn what_a_node_may_have_taken_is_not_sent_again_unless_it_may_be_done_twice() {
     run(async {
         let (server, _, files) = one().await;
-        for (at, code) in [ErrorCode::OutcomeUnknown, ErrorCode::Internal].into_iter().enumerate() {
-            server.next("Put", [Fault::Fail(code)]);
-            let error = files.put("a", "1").await.unwrap_err();
-            assert_eq!((error.kind(), error.changed()), (code.as_str(), Changed::Unknown));
-            assert_eq!(server.seen("Put"), at + 1);
+        let nonsense = || Fault::Say(Box::new(Message::from(ReplicateDone { recovering: false })));
+        let codes = [ErrorCode::OutcomeUnknown, ErrorCode::Internal];
+        let faults = codes.map(Fault::Fail).into_iter().chain([nonsense()]);
+        for (at, (fault, kind)) in faults.zip(["outcome_unknown", "internal", "unexpected"]).enumerate() {
+            server.next("Delete", [fault]);
+            let error = files.delete("a").await.unwrap_err();
+            assert_eq!((error.kind(), error.changed()), (kind, Changed::Unknown));
+            assert_eq!(server.seen("Delete"), at + 1);
         }
-        server.next("Put", [Fault::Say(Box::new(Message::from(ReplicateDone { recovering: false })))]);
+        server.next("Put", codes.map(Fault::Fail));
+        let written = files.put("a", "1").await.unwrap();
+        assert_eq!(server.seen("Put"), 3);
+        assert_eq!(files.get("a").await.unwrap().single().unwrap().unwrap(), "1", "once");
+        server.next("Delete", codes.map(Fault::Fail));
+        files.delete("a").over(written.context()).await.unwrap();
+        assert_eq!(server.seen("Delete"), 6);
+    });
+}
+
+#[test]
+fn a_put_that_may_have_arrived_and_then_cannot_be_made_is_unknown() {
+    run(async {
+        let (server, _, files) = one().await;
+        server.next("Put", [Fault::DoThenClose, Fault::Fail(ErrorCode::TooManySiblings)]);
         let error = files.put("a", "1").await.unwrap_err();
-        assert_eq!((error.kind(), error.changed()), ("unexpected", Changed::Unknown));
+        assert_eq!((error.kind(), error.changed()), ("outcome_unknown", Changed::Unknown));
+        assert_eq!(files.get("a").await.unwrap().single().unwrap().unwrap(), "1", "it was done");
+    });
+}
+
+#[test]
+fn every_put_has_an_id_of_its_own_unless_it_is_given_one() {
+    run(async {
+        let (_server, _, files) = one().await;
+        for _ in 0..2 {
+            files.put("a", "same").await.unwrap();
+            files.put("b", "same").request_id(7).await.unwrap();
+        }
+        assert_eq!(files.get("a").await.unwrap().siblings().len(), 2, "two puts");
+        let read = files.get("b").await.unwrap();
+        assert_eq!((read.siblings().len(), read.metas()[0].request), (1, Some(7)), "one put, and its retry");
     });
 }
 
@@ -146,12 +176,17 @@ fn a_read_without_an_answer_times_out() {
 fn a_write_without_an_answer_may_have_happened() {
     run(async {
         let (server, _, files) = one().await;
-        server.always("Put", Fault::Silence);
-        let error = files.put("a", "1").timeout(Duration::from_millis(60)).await.unwrap_err();
+        for name in ["Put", "Delete"] {
+            server.always(name, Fault::Silence);
+        }
+        let soon = Duration::from_millis(60);
+        let error = files.delete("a").timeout(soon).await.unwrap_err();
         assert_eq!((error.kind(), error.changed()), ("outcome_unknown", Changed::Unknown));
-        until(|| server.seen("Put") > 0).await;
+        until(|| server.seen("Delete") > 0).await;
         files.get("a").await.unwrap();
-        assert_eq!(server.seen("Put"), 1);
+        assert_eq!(server.seen("Delete"), 1, "whatever is there may be something else by now");
+        let error = files.put("a", "1").timeout(soon).await.unwrap_err();
+        assert_eq!((error.kind(), error.changed()), ("outcome_unknown", Changed::Unknown));
     });
 }
 

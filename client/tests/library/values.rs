@@ -1,6 +1,7 @@
 //! Siblings, contexts, updates.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dynode_client::fake::{Fault, Server};
@@ -133,13 +134,21 @@ fn an_update_reads_again_when_there_are_too_many_siblings() {
 }
 
 #[test]
-fn an_update_of_unknown_outcome_is_not_repeated() {
+fn an_update_is_written_once_however_often_it_is_sent_and_not_merged_again() {
     run(async {
         let (server, files) = bucket().await;
         server.next("Put", [Fault::DoThenClose]);
-        let update = files.update("k", add("a".into())).await;
+        let mut merged = 0;
+        let update = files.update("k", |_| {
+            merged += 1;
+            Some(Bytes::from_static(b"v"))
+        });
+        update.await.unwrap();
+        assert_eq!((merged, server.seen("Put")), (1, 2));
+        assert_eq!(files.get("k").await.unwrap().single().unwrap().unwrap(), "v");
+        server.always("Put", Fault::Fail(ErrorCode::OutcomeUnknown));
+        let update = files.update("k", add("a".into())).timeout(Duration::from_millis(100)).await;
         assert_eq!(update.unwrap_err().kind(), "outcome_unknown");
-        assert_eq!(server.seen("Put"), 1);
     });
 }
 

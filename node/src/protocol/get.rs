@@ -17,36 +17,39 @@ use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey, Space};
 use super::forward::Terms;
 use super::hedge;
 use super::put::check_place;
+use super::session;
 use super::shown::{self, Valued};
 use super::whom::Whom;
 use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
 
 /// A read that waits for answers.
 pub(super) struct Get {
-    reply_to: ReplyTo,
-    partition: PartitionId,
-    key: ObjectKey,
-    tally: Tally,
-    strict: bool,
+    pub(super) reply_to: ReplyTo,
+    pub(super) partition: PartitionId,
+    pub(super) key: ObjectKey,
+    pub(super) tally: Tally,
+    pub(super) strict: bool,
     began: Time,
-    deadline: Time,
+    pub(super) deadline: Time,
     /// What this node's own copy has.
-    own: Object,
+    pub(super) own: Object,
     /// What others answered that was not the same.
-    answers: Vec<(NodeId, Object)>,
+    pub(super) answers: Vec<(NodeId, Object)>,
     /// Those that have exactly what this copy has.
-    same: Vec<NodeId>,
+    pub(super) same: Vec<NodeId>,
     /// What those have seen of the key.
-    seen: Clock,
+    pub(super) seen: Clock,
     /// Those that were not asked yet, the next one last.
-    spare: Vec<NodeId>,
+    pub(super) spare: Vec<NodeId>,
     /// Those that were asked, and how many of them at the beginning.
-    asked: Vec<NodeId>,
-    asked_first: usize,
+    pub(super) asked: Vec<NodeId>,
+    pub(super) asked_first: usize,
     /// An owner with a whole copy has answered.
-    vouched: bool,
+    pub(super) vouched: bool,
     /// Those whose copy is recovering: they count as stand-ins do.
-    recovering: Vec<NodeId>,
+    pub(super) recovering: Vec<NodeId>,
+    /// What the answer must have seen.
+    pub(super) least: Option<Clock>,
 }
 
 impl Get {
@@ -55,7 +58,7 @@ impl Get {
     }
 
     /// A copy has answered.
-    fn heard_of(&mut self, node: NodeId, owns: bool, recovering: bool) -> Outcome {
+    pub(super) fn heard_of(&mut self, node: NodeId, owns: bool, recovering: bool) -> Outcome {
         self.vouched |= owns && !recovering;
         if recovering {
             self.recovering.push(node);
@@ -64,13 +67,16 @@ impl Get {
     }
 
     /// With its quorum met: is there somebody to vouch for the answer, or nobody left to ask?
-    fn may_answer(&self) -> bool {
+    pub(super) fn may_answer(&self) -> bool {
         let finds = !self.own.values.is_empty() || self.answers.iter().any(|(_, object)| !object.values.is_empty());
-        self.vouched || finds || self.tally.waiting().is_empty()
+        (self.vouched || finds || self.tally.waiting().is_empty()) && self.has_seen_enough()
     }
 
     /// Why there is no answer.
     fn failure(&self) -> Failure {
+        if self.tally.outcome() == Outcome::Met && !self.has_seen_enough() {
+            return session::not_seen_yet();
+        }
         let (needed, received) = (self.tally.needed(), self.tally.received());
         let (received, detail) = match received < needed {
             true => (received, format!("{received} of the {needed} copies needed have answered in time")),
@@ -83,7 +89,7 @@ impl Get {
         self.own.values.iter().filter_map(|s| s.value.bytes()).map(Bytes::len).sum()
     }
 
-    fn ask(&mut self, id: u64, epoch: u64, count: usize, out: &mut Effects) {
+    pub(super) fn ask(&mut self, id: u64, epoch: u64, count: usize, out: &mut Effects) {
         for _ in 0..count {
             let Some(peer) = self.spare.pop() else { return };
             let message = Fetch {
@@ -129,6 +135,13 @@ impl<E: Engine> Node<E> {
         request: &GetRequest,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
+        let least = match self.least_of(request) {
+            Ok(least) => least,
+            Err(refusal) => {
+                self.refuse(reply_to, refusal, out);
+                return Ok(());
+            }
+        };
         let Whom { needed, owners, stand_ins, needs_stand_ins } = match self.whom(partition, request.r, request.strict)
         {
             Ok(whom) => whom,
@@ -167,6 +180,7 @@ impl<E: Engine> Node<E> {
             asked_first: 0,
             vouched: false,
             recovering: Vec::new(),
+            least,
         };
         let id = self.new_id();
         let recovering = self.is_recovering(partition)?;
@@ -177,7 +191,7 @@ impl<E: Engine> Node<E> {
                 Ok(())
             }
             _ => {
-                get.ask(id, self.config.layout.epoch(), (needed - get.tally.received()).max(1), out);
+                get.ask(id, self.config.layout.epoch(), needed.saturating_sub(get.tally.received()).max(1), out);
                 get.asked_first = get.asked.len();
                 self.hedges.earn();
                 let hedge_at = now + hedge::delay(self.latencies(), &get.asked[1..], get.spare.last().copied());
@@ -227,6 +241,7 @@ impl<E: Engine> Node<E> {
                 outcome
             }
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) => self.ask_instead(id, get, from, out),
+            Heard::Alarm if now < get.deadline && get.lags() => return self.get_anew(now, id, get, out),
             Heard::Alarm if now < get.deadline => {
                 for late in get.tally.waiting().iter().filter(|peer| !get.spare.contains(peer)) {
                     self.swim.latencies_mut().sample(*late, (now - get.began).0); // it takes at least so long
@@ -235,7 +250,7 @@ impl<E: Engine> Node<E> {
                     self.counters.hedged += 1;
                     get.ask(id, epoch, usize::MAX, out);
                 }
-                return Ok(Then::Wait(Some(get.deadline)));
+                return Ok(Then::Wait(Some(get.next_look(now))));
             }
             Heard::Alarm => Outcome::Lost,
         };
@@ -245,6 +260,9 @@ impl<E: Engine> Node<E> {
         }
         if outcome == Outcome::Met {
             get.ask(id, epoch, 1, out);
+            if get.lags() {
+                return Ok(Then::Wait(Some(get.next_look(now))));
+            }
         }
         Ok(self.get_stands(outcome, get, out))
     }
@@ -274,7 +292,7 @@ impl<E: Engine> Node<E> {
     }
 
     /// Merges, answers, and sets right who was behind.
-    fn answer_get(&mut self, now: Time, get: &mut Get, out: &mut Effects) -> Result<(), EngineError> {
+    pub(super) fn answer_get(&mut self, now: Time, get: &mut Get, out: &mut Effects) -> Result<(), EngineError> {
         let mut own = std::mem::take(&mut get.own);
         own.context.merge(&get.seen);
         let own_dots: Vec<_> = own.dots().collect();

@@ -18,6 +18,8 @@ pub struct Counters {
     pub gets: u64,
     /// Deletes coordinated here.
     pub deletes: u64,
+    /// Puts that were repeated, and had been done before.
+    pub repeated: u64,
     /// Requests handed to an owner.
     pub forwarded: u64,
     /// Requests refused before anything was done.

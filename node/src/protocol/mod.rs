@@ -13,6 +13,8 @@
 //! | `operation` | what waits for answers, and what it hears |
 //! | `quorum` | counting answers |
 //! | `put`, `get` | the coordinator of a write, of a read |
+//! | `repeat` | a put that is asked for once more |
+//! | `session` | a read that must have seen what its reader has |
 //! | `shown`, `wall` | what of a key's values a reader is shown; the clocks for that |
 //! | `whom` | owners and stand-ins: whom an operation asks |
 //! | `breaker` | peers that take requests and answer nothing |
@@ -48,8 +50,10 @@ mod quarantine;
 mod quorum;
 mod recovery;
 mod repair;
+mod repeat;
 mod replica;
 mod scrub;
+mod session;
 mod shown;
 mod source;
 pub mod swim;

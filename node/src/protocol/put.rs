@@ -23,6 +23,7 @@ use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 use crate::limits;
 
 use super::forward::Terms;
+use super::repeat::Repeated;
 use super::shown;
 use super::whom::Whom;
 use super::{Effects, Heard, Node, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, failure, timeout};
@@ -49,6 +50,8 @@ struct Ready {
     seen: Clock,
     /// When the last of the values that are there was written.
     latest: Hlc,
+    /// What travels of it where it is a retry, and was done before.
+    done: Option<Repeated>,
 }
 
 /// What a client wants written.
@@ -239,6 +242,14 @@ impl<E: Engine> Node<E> {
             },
         };
         let values = self.values_of(partition, &current)?;
+        if let Write::Put(m, value) = write
+            && let Some(former) = shown::attempt(&values, m.request, value)
+            && let Some(done) = self.repeat(partition, key, former.dot)?
+        {
+            // What an attempt over whatever was there has replaced, nobody knows any more.
+            let seen = if m.causality == Causality::Current { Clock::new() } else { seen };
+            return Ok(Ok(Ready { whom, seen, latest: Hlc::default(), done: Some(done) }));
+        }
         if let Write::Put(_, value) = write {
             let (mut siblings, mut bytes) = (0, value.len());
             for sibling in values.iter().filter(|v| !seen.has(v.dot)) {
@@ -252,7 +263,7 @@ impl<E: Engine> Node<E> {
                 return Ok(Err(failure(ErrorCode::TooManySiblings, detail)));
             }
         }
-        Ok(Ok(Ready { whom, seen, latest: shown::latest(&values) }))
+        Ok(Ok(Ready { whom, seen, latest: shown::latest(&values), done: None }))
     }
 
     /// Does a context know lives of this node that are later than what its copy knows, or say that lives are over in which the
@@ -277,7 +288,13 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let Terms { strict, timeout_ms, .. } = write.terms();
-        let Ready { whom, seen, latest } = ready;
+        let Ready { whom, seen, latest, done } = ready;
+        if let Some(Repeated { dot, body }) = done {
+            let mut after = seen;
+            after.add(dot);
+            let context = self.config.seal.seal(key.bucket(), key.key(), &after);
+            return self.replicate_and_wait(now, reply_to, partition, whom, (strict, timeout_ms), body, context, out);
+        }
         // The writer may have seen more of this copy's actor than the copy knows of: those dots must not be given out again.
         self.begin_life_if_behind(partition, &seen, out)?;
         self.be_sure_of_life(partition)?;
@@ -309,6 +326,22 @@ impl<E: Engine> Node<E> {
         if !self.owns(partition) {
             self.took_hint(now, partition, body.len());
         }
+        self.replicate_and_wait(now, reply_to, partition, whom, (strict, timeout_ms), body, context, out)
+    }
+
+    /// Sends what this copy has taken to all others, and answers when enough have it.
+    #[allow(clippy::too_many_arguments)]
+    fn replicate_and_wait(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        partition: PartitionId,
+        whom: Whom,
+        (strict, timeout_ms): (bool, u32),
+        body: Bytes,
+        context: Bytes,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
         let id = self.new_id();
         let Whom { needed, owners, stand_ins, needs_stand_ins } = whom;
         let deadline = now + timeout(timeout_ms);

@@ -110,6 +110,8 @@ fn parse_break(name: &str) -> Result<Break, String> {
     match name {
         "send-first" => return Ok(Break::SendFirst),
         "unfenced" => return Ok(Break::Unfenced),
+        "no-request-ids" => return Ok(Break::NoRequestIds),
+        "no-sessions" => return Ok(Break::NoSessions),
         _ => {}
     }
     let rule = Rule::ALL.iter().find(|(_, known)| *known == name);

@@ -117,6 +117,8 @@ impl World {
                     return Err(Violation::new("8 no false word", "a copy holds what nobody wrote"));
                 };
                 writers.sort_unstable();
+                // Attempts at one put that came to different coordinators are both there until they are replaced.
+                writers.dedup();
                 live[place] = writers;
             }
         }

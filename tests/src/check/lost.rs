@@ -6,7 +6,7 @@
 
 use dynode::protocol::Durability;
 use dynode_client::wire::Message;
-use dynode_storage::Clock;
+use dynode_storage::{Clock, Dot};
 
 use super::Live;
 use crate::world::journal::{Kind, OpId};
@@ -17,11 +17,16 @@ impl World {
     pub(crate) fn check_reply(&mut self, at: usize, op: OpId, message: &Message) -> Result<(), Violation> {
         let Message::PutDone(done) = message else { return Ok(()) };
         let op = self.journal.op(op);
-        let (id, needed, strict, dot, void) = (op.id, op.copies, op.strict, op.dot, op.void);
+        let (id, needed, strict) = (op.id, op.copies, op.strict);
         let short = |what: String| Err(Violation::new("1 no acknowledged write is lost", what));
-        let Some(dot) = dot.filter(|_| !void) else {
-            return short(format!("#{id} is acknowledged by n{at} and was never done"));
+        // Of several attempts at one put any may be the one that is acknowledged.
+        let dots: Vec<Dot> = match op.dot.filter(|_| !op.void) {
+            Some(dot) => vec![dot],
+            None => self.journal.attempts(op.value_id()).filter(|op| !op.void).filter_map(|op| op.dot).collect(),
         };
+        if dots.is_empty() {
+            return short(format!("#{id} is acknowledged by n{at} and was never done"));
+        }
         let (owners, stand_ins) = (usize::from(done.acks.owners), usize::from(done.acks.stand_ins));
         let counted = if strict { owners } else { owners + stand_ins };
         if counted < needed {
@@ -34,7 +39,8 @@ impl World {
         }
         let partition = self.journal.keys[self.journal.op(id).key].partition(self.layout.partitions());
         let (mut on_owners, mut elsewhere) = (0, 0);
-        for host in self.hosts.iter_mut().filter_map(|h| h.clock(partition, true).has(dot).then_some(h.id)) {
+        let has = |clock: &Clock| dots.iter().any(|dot| clock.has(*dot));
+        for host in self.hosts.iter_mut().filter_map(|h| has(&h.clock(partition, true)).then_some(h.id)) {
             match self.layout.owns(host, partition) {
                 true => on_owners += 1,
                 false => elsewhere += 1,
@@ -68,10 +74,14 @@ impl World {
                 let what = format!("write #{} ({:?}) is in no clock", op.id, op.outcome);
                 return Err(Violation::new("1 no acknowledged write is lost", what));
             }
-            if op.kind != Kind::Put || live[op.key].contains(&op.id) {
+            if op.kind != Kind::Put || live[op.key].contains(&op.value_id()) {
                 continue;
             }
-            let replaced = self.journal.ops.iter().any(|later| !later.void && later.observed.has(op.id));
+            let replaced = self
+                .journal
+                .ops
+                .iter()
+                .any(|later| !later.void && (later.observed.has(op.id) || later.observed.has(op.value_id())));
             if !replaced {
                 let what = format!("put #{} ({:?}) is gone, and nobody had seen it", op.id, op.outcome);
                 return Err(Violation::new("1 no acknowledged write is lost", what));

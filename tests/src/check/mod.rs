@@ -6,6 +6,7 @@
 //! | [`back`] | 2: nothing comes back |
 //! | [`converge`] | 3: copies converge, and equal clocks mean equal copies |
 //! | [`strict`] | 4: with `r + w > n` a read sees every write acknowledged before it began |
+//! | [`sessions`] | 5: sessions hold; and a retry is no sibling of itself |
 //! | [`metadata`] | 6: no metadata is left |
 //! | [`leaving`] | 7: a copy leaves a node only when every owner contains it |
 //! | [`words`] | 8: no false word |
@@ -19,6 +20,7 @@ pub mod determinism;
 pub mod leaving;
 pub mod lost;
 pub mod metadata;
+pub mod sessions;
 pub mod strict;
 pub mod words;
 
@@ -119,6 +121,7 @@ impl World {
     /// Adds a node's counts to those of the run.
     pub(crate) fn count(&mut self, c: &Counters) {
         let counts = [
+            ("puts done before", c.repeated),
             ("forwarded", c.forwarded),
             ("hedged reads", c.hedged),
             ("breakers opened", c.breakers_opened),

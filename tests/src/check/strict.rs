@@ -28,8 +28,11 @@ impl World {
         let recent = self.journal.acknowledged[get.key].iter().rev().take(LOOKED_AT).map(|id| self.journal.op(*id));
         // What damage took from its only copy is nowhere to be read.
         for op in recent.filter(binding).filter(|op| !op.taken) {
-            let missed = op.kind == Kind::Put && !found.contains(&op.id) && !self.journal.replaced.has(op.id);
-            if missed || found.iter().any(|value| op.observed.has(*value)) {
+            let value = op.value_id();
+            let missed = op.kind == Kind::Put && !found.contains(&value) && !self.journal.replaced.has(value);
+            // Whoever has seen a value has not seen the attempts at it that came later.
+            let once = |value: &&OpId| !self.journal.repeated.has(**value);
+            if missed || found.iter().filter(once).any(|value| op.observed.has(*value)) {
                 let what = format!("read #{read} did not see write #{}, acknowledged before it began", op.id);
                 return Err(Violation::new("4 strict quorums are strict", what));
             }

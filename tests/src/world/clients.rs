@@ -1,7 +1,7 @@
 //! Clients: sessions that read and then write with what they know, and others that know too little, or nonsense.
 
 use bytes::Bytes;
-use dynode::protocol::{Event, Origin, ReplyTo};
+use dynode::protocol::{Durability, Event, Origin, ReplyTo};
 use dynode_client::wire::{
     Causality, Delete, Expiry, Get, GetLayout, Inspect, ListKeys, Message, Put, Quorum, SiblingIs, Topic,
 };
@@ -19,6 +19,9 @@ const KEPT: usize = 4;
 /// Operations of one run: more would only take longer to check.
 const OPERATIONS_MAX: usize = 4_000;
 
+/// Attempts at one put.
+const ATTEMPTS_MAX: usize = 4;
+
 /// A client waits so much longer than the time it has given the node.
 const PATIENCE: u64 = SECOND;
 
@@ -27,6 +30,8 @@ const PATIENCE: u64 = SECOND;
 pub(crate) struct Knowledge {
     pub(crate) context: Bytes,
     pub(crate) seen: Seen,
+    /// The writes whose values were there.
+    pub(crate) values: Vec<OpId>,
 }
 
 /// One client. It does one thing at a time.
@@ -34,6 +39,10 @@ pub(crate) struct Client {
     /// By key: what it knows, the latest last.
     pub(crate) knows: Vec<Vec<Knowledge>>,
     pub(crate) busy: Option<OpId>,
+    /// The put that it may ask for again.
+    last_put: Option<(OpId, Message, Bytes)>,
+    /// What its present read asks for at least.
+    pub(crate) at_least: Option<Knowledge>,
 }
 
 /// How an operation is asked for.
@@ -46,15 +55,15 @@ pub(crate) struct Terms {
 
 impl Client {
     pub(crate) fn new(keys: usize) -> Client {
-        Client { knows: vec![Vec::new(); keys], busy: None }
+        Client { knows: vec![Vec::new(); keys], busy: None, last_put: None, at_least: None }
     }
 
-    pub(crate) fn learns(&mut self, key: usize, context: Bytes, seen: Seen) {
+    pub(crate) fn learns(&mut self, key: usize, context: Bytes, seen: Seen, values: Vec<OpId>) {
         let known = &mut self.knows[key];
         if known.len() == KEPT {
             known.remove(0);
         }
-        known.push(Knowledge { context, seen });
+        known.push(Knowledge { context, seen, values });
     }
 }
 
@@ -87,6 +96,7 @@ impl World {
         let copies = terms.quorum.of(self.layout.owners(place.partition(self.layout.partitions())).len()).unwrap_or(0);
         let known = &self.clients[client].knows[key];
         let fresh = known.last().cloned();
+        let known_best = fresh.clone();
         let stale = match known.is_empty() {
             true => None,
             false => Some(known[self.client_rng.random_range(0..known.len())].clone()),
@@ -122,15 +132,33 @@ impl World {
             }
             (Action::Nonsense, _) => (self.draw_nonsense(client, bucket, key, terms), value_of(id, 16)),
             (_, Kind::Get) => {
-                let at_least = None;
+                let in_session = self.phase == Phase::Faults
+                    && self.plan.sessions > 0
+                    && self.values_rng.random_range(0..16) < self.plan.sessions;
+                self.clients[client].at_least = known_best.filter(|_| in_session);
+                self.journal.op_mut(id).in_session = self.clients[client].at_least.is_some();
+                let at_least = self.clients[client].at_least.as_ref().filter(|_| !self.forgets_sessions);
+                let at_least = at_least.map(|known| known.context.clone());
                 (Get { bucket, key, r, strict, timeout_ms, at_least }.into(), Bytes::new())
             }
             (_, Kind::Delete) => (Delete { bucket, key, causality, w, strict, timeout_ms }.into(), Bytes::new()),
             _ => {
                 let value = value_of(id, self.plan.value_bytes);
-                (put(bucket, key, causality, terms).into(), value)
+                let mut put = put(bucket, key, causality, terms);
+                put.request = (self.plan.repeats > 0 && !self.forgets_requests).then_some(u64::from(id));
+                let message = Message::from(put);
+                self.clients[client].last_put = Some((id, message.clone(), value.clone()));
+                (message, value)
             }
         };
+        self.send_to_host(id, terms.timeout_ms, message, body);
+        id
+    }
+
+    /// Puts a request on its way to the node that is asked.
+    fn send_to_host(&mut self, id: OpId, timeout_ms: u32, message: Message, body: Bytes) {
+        let op = self.journal.op(id);
+        let (client, host, place) = (op.client, op.host, self.journal.keys[op.key].clone());
         self.clients[client].busy = Some(id);
         self.trace
             .line(self.now, |t| format!("c{client} asks n{host}: #{id} {} of {place}", t.message(&message, &body)));
@@ -138,7 +166,39 @@ impl World {
         self.queue.push(arrival, Happening::ClientAsks { op: id, message: Box::new(message), body });
         let patience = u64::from(timeout_ms) * MS + PATIENCE;
         self.queue.push(self.now + patience, Happening::ClientGivesUp { op: id });
-        id
+    }
+
+    /// A put had no answer: asks for it once more, with the same request id, at some node. True if it did.
+    fn repeat_put(&mut self, id: OpId) -> bool {
+        let client = self.journal.op(id).client;
+        let put = self.clients[client].last_put.clone();
+        let Some((_, message, body)) = put.filter(|(last, ..)| *last == self.journal.op(id).value_id()) else {
+            return false;
+        };
+        let up: Vec<usize> = (0..self.hosts.len()).filter(|h| self.hosts[*h].is_up()).collect();
+        let may = self.plan.repeats > 0 && self.phase == Phase::Faults && !up.is_empty();
+        if !may || self.values_rng.random_range(0..16) >= self.plan.repeats {
+            return false;
+        }
+        let first = self.journal.op(id).value_id();
+        let Message::Put(m) = &message else { return false };
+        if self.journal.attempts(first).count() >= ATTEMPTS_MAX {
+            return false;
+        }
+        let timeout_ms = m.timeout_ms;
+        let host = one_of(&mut self.values_rng, &up);
+        let former = self.journal.op(id).clone();
+        let op = self.journal.begin(client, host, former.key, Kind::Put, self.now);
+        (op.copies, op.over_current, op.strict) = (former.copies, former.over_current, former.strict);
+        op.repeats = Some(former.value_id());
+        let again = op.id;
+        if !former.over_current {
+            self.journal.observes(again, former.observed.clone());
+        }
+        self.journal.repeated.add(former.value_id());
+        *self.stats.operations.entry("put asked for again").or_default() += 1;
+        self.send_to_host(again, timeout_ms, message, body);
+        true
     }
 
     /// Something that changes nothing.
@@ -197,16 +257,20 @@ impl World {
                 };
                 self.journal.op_mut(id).acks = m.acks;
                 self.check_found(id, &writers, &m.context)?;
+                self.check_session(id, &writers)?;
                 let seen = self.journal.seen_by(&writers);
-                self.clients[client].learns(key, m.context, seen);
+                self.clients[client].learns(key, m.context, seen, writers.clone());
                 self.journal.op_mut(id).found = writers;
                 Outcome::Done
             }
             Message::PutDone(m) => {
                 self.journal.op_mut(id).acks = m.acks;
-                let mut seen = self.journal.op(id).observed.clone();
+                let op = self.journal.op(id);
+                let (mut seen, value) = (op.observed.clone(), op.value_id());
+                let values = if op.kind == Kind::Put { vec![value] } else { Vec::new() };
                 seen.add(id);
-                self.clients[client].learns(key, m.context, seen);
+                seen.add(value);
+                self.clients[client].learns(key, m.context, seen, values);
                 Outcome::Done
             }
             Message::Failure(m) => {
@@ -247,8 +311,16 @@ impl World {
         }
         (op.outcome, op.ended) = (outcome, now);
         let (client, key) = (op.client, op.key);
-        if outcome == Outcome::Done && op.dot.is_some() {
+        let (dot, repeats, is_put) = (op.dot, op.repeats, op.kind == Kind::Put);
+        if outcome == Outcome::Done && (dot.is_some() || repeats.is_some()) {
             self.journal.acknowledged[key].push(id);
+        }
+        if let (Outcome::Done, None, Some(first)) = (outcome, dot, repeats) {
+            // What was acknowledged is what a former attempt wrote.
+            let is_group = self.plan.durability == Durability::Group;
+            for op in self.journal.ops.iter_mut().skip(first as usize).filter(|op| op.value_id() == first) {
+                op.promised |= is_group && op.dot.is_some();
+            }
         }
         let op = self.journal.op(id);
         let name = match (op.kind, outcome) {
@@ -265,6 +337,9 @@ impl World {
         };
         *self.stats.operations.entry(name).or_default() += 1;
         self.clients[client].busy = None;
+        if is_put && outcome == Outcome::Unknown && self.repeat_put(id) {
+            return;
+        }
         let again = now + around(&mut self.client_rng, self.plan.think);
         self.queue.push(again, Happening::ClientActs { client });
     }

@@ -104,6 +104,17 @@ pub struct Op {
     pub taken: bool,
     /// The coordinator crashed before anything of it was written or said.
     pub void: bool,
+    /// It is another attempt at this put, with its value and request id.
+    pub repeats: Option<OpId>,
+    /// A read that asks for at least what its client has seen.
+    pub in_session: bool,
+}
+
+impl Op {
+    /// The operation that its value names: the first attempt.
+    pub fn value_id(&self) -> OpId {
+        self.repeats.unwrap_or(self.id)
+    }
 }
 
 /// All operations of a run.
@@ -119,6 +130,8 @@ pub struct Journal {
     pub acknowledged: Vec<Vec<OpId>>,
     /// The writes that some later write had seen.
     pub replaced: Seen,
+    /// The puts of which there was another attempt: whoever has seen the value need not have seen all of them.
+    pub repeated: Seen,
 }
 
 impl Journal {
@@ -145,6 +158,8 @@ impl Journal {
             promised: false,
             taken: false,
             void: false,
+            repeats: None,
+            in_session: false,
         });
         let last = self.ops.len() - 1;
         &mut self.ops[last]
@@ -159,6 +174,11 @@ impl Journal {
     pub fn observes(&mut self, id: OpId, seen: Seen) {
         self.replaced.merge(&seen);
         self.ops[id as usize].observed = seen;
+    }
+
+    /// All attempts at the put whose first one this is.
+    pub fn attempts(&self, first: OpId) -> impl Iterator<Item = &Op> {
+        self.ops.iter().skip(first as usize).filter(move |op| op.value_id() == first)
     }
 
     /// The operation with this id.
@@ -181,7 +201,10 @@ impl Journal {
         let mut seen = Seen::default();
         for op in values {
             seen.add(*op);
-            seen.merge(&self.op(*op).observed);
+            // Attempts over whatever is there have seen different things, and the value does not tell which it is of.
+            if !(self.op(*op).over_current && self.repeated.has(*op)) {
+                seen.merge(&self.op(*op).observed);
+            }
         }
         seen
     }

@@ -135,6 +135,10 @@ pub struct World {
     pub unfenced: bool,
     /// Known-wrong: whatever clients know, all their writes say this instead.
     pub says_instead: Option<Causality>,
+    /// Known-wrong: puts that are asked for again do not carry the id of their request.
+    pub forgets_requests: bool,
+    /// Known-wrong: reads do not say what their client has seen.
+    pub forgets_sessions: bool,
     /// Known-wrong: nobody hears what is said of itself, and so nobody contradicts.
     pub gossips_behind_backs: bool,
     /// Known-wrong: messages between nodes of these names never arrive.
@@ -151,6 +155,7 @@ pub struct World {
     pub(crate) client_rng: Pcg64,
     pub(crate) fault_rng: Pcg64,
     pub(crate) terms_rng: Pcg64,
+    pub(crate) values_rng: Pcg64,
     pub(crate) spells: Spells,
 }
 
@@ -191,6 +196,8 @@ impl World {
             sends_first: false,
             unfenced: false,
             says_instead: None,
+            forgets_requests: false,
+            forgets_sessions: false,
             gossips_behind_backs: false,
             muted: Vec::new(),
             phase: Phase::Faults,
@@ -206,6 +213,7 @@ impl World {
             fault_rng: stream(seed, 6),
             spells: Spells::new(stream(seed, 8)),
             terms_rng: stream(seed, 9),
+            values_rng: stream(seed, 10),
             plan,
         }
     }

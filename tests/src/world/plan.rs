@@ -211,6 +211,10 @@ pub struct Plan {
     pub spells: Vec<u32>,
     /// What an event costs a turn beside the commit, and each KiB that comes in or goes out: a node's capacity. 0: none.
     pub cost: (u64, u64),
+    /// Of sixteen puts without an answer, so many are asked for again, with the id of their request; 0: puts carry none.
+    pub repeats: u32,
+    /// Of sixteen reads, so many ask for at least what their client has seen.
+    pub sessions: u32,
     /// And what it costs to read or write a copy of one key. 0: nothing.
     pub work: u64,
 }
@@ -239,6 +243,8 @@ impl Plan {
         self.spells = Spell::ALL.iter().map(|(_, _, weight)| weight * one_of(rng, &[0, 1, 3, 9])).collect();
         self.hint_bytes_max = one_of(rng, &[0, 100, 2_000, HINT_BYTES_MAX, HINT_BYTES_MAX]);
         self.rot = one_of(rng, &[0, 0, 6, 30]);
+        self.repeats = one_of(rng, &[0, 8, 16, 16]);
+        self.sessions = one_of(rng, &[0, 4, 12]);
     }
 
     fn draw(rng: &mut Pcg64) -> Plan {
@@ -289,6 +295,8 @@ impl Plan {
             spell_every: 0,
             spells: vec![0; Spell::ALL.len()],
             cost: (0, 0),
+            repeats: 0,
+            sessions: 0,
             work: 0,
         }
     }
@@ -328,6 +336,8 @@ impl Plan {
             spell_every: 0,
             spells: vec![0; Spell::ALL.len()],
             cost: (0, 0),
+            repeats: 0,
+            sessions: 0,
             work: 0,
         }
     }
