@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 
+use crate::call::{call, deadline_in};
+use crate::client::unexpected;
 use crate::keys::Keys;
 use crate::request::{Delete, Get, Put};
+use crate::retry::Kind;
+use crate::routing::Target;
 use crate::session::Session;
 use crate::update::Update;
 use crate::wire::limits::KEY_BYTES_MAX;
-use crate::{Client, Siblings};
+use crate::wire::{BucketIs, GetBucket, Message, SetBucket};
+use crate::{Client, Error, Siblings};
 
 /// A bucket of a cluster. Cheap to clone.
 ///
@@ -57,6 +62,39 @@ impl Bucket {
         merge: impl FnMut(Siblings) -> Option<Bytes> + Send + 'a,
     ) -> Update<'a> {
         Update::new(self.clone(), own(key.as_ref()), Box::new(merge))
+    }
+
+    /// What the bucket is like, as a node knows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] and its like.
+    pub async fn properties(&self) -> Result<BucketIs, Error> {
+        let message = GetBucket { bucket: self.name.clone() };
+        self.ask_about(Kind::Read, "GetBucket", message.into()).await
+    }
+
+    /// Changes what the bucket is like: `bucket.change(|change| change.kind = Some(BucketKind::Lww))`. What is not said stays.
+    /// The node that takes it tells the others; those that are away hear of it when they are back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadRequest`] for what cannot be; [`Error::Unreachable`] and its like.
+    pub async fn change(&self, change: impl FnOnce(&mut SetBucket)) -> Result<BucketIs, Error> {
+        let mut message = SetBucket { bucket: self.name.clone(), ..SetBucket::default() };
+        change(&mut message);
+        message.bucket = self.name.clone();
+        self.ask_about(Kind::Repeatable, "SetBucket", message.into()).await
+    }
+
+    async fn ask_about(&self, kind: Kind, name: &str, message: Message) -> Result<BucketIs, Error> {
+        let inner = &self.client.inner;
+        let deadline = deadline_in(inner.options.timeout_default());
+        let frame = call(inner, kind, Target::Any, deadline, |_| message.clone(), &Bytes::new()).await?;
+        match frame.message {
+            Message::BucketIs(is) => Ok(is),
+            other => Err(unexpected(name, &other)),
+        }
     }
 
     /// Begins a session: its reads see what it has read and written before, at any `r`. See [`Session`].

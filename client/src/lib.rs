@@ -114,4 +114,4 @@ pub use request::{Delete, Get, Put, Read, Written};
 pub use session::Session;
 pub use siblings::{Context, Siblings};
 pub use update::Update;
-pub use wire::{Acks, Expiry, Hlc, Meta, Quorum, Topic};
+pub use wire::{Acks, BucketIs, BucketKind, Expiry, Hlc, Meta, Properties, Quorum, SetBucket, Topic};

@@ -261,3 +261,16 @@ pub const INCARNATION_MAX: u64 = 1 << 56;
 
 /// Peers whose latency is remembered: as many as a layout has members.
 pub const LATENCIES_MAX: usize = 4096;
+
+/// Buckets that have properties of their own. Every node keeps all in memory, and tells all in one message: with the longest
+/// names 1 MiB.
+pub const BUCKETS_MAX: usize = 1024;
+
+/// Keys and bytes that are looked at in search of expired values, each time that the node looks after itself (ten times a
+/// second): ten million keys take an hour, and no turn waits for more than a millisecond or so of reading.
+pub const WALK_KEYS: usize = 256;
+/// See [`WALK_KEYS`]. At least one key is looked at.
+pub const WALK_BYTES: usize = 1 << 20;
+
+/// Expired values stay so long, hidden: nodes whose clocks agree to within this show and hide the same.
+pub const EXPIRED_KEPT: Micros = Micros::secs(10);

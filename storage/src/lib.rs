@@ -29,6 +29,7 @@
 //! | [`scrub`] | a copy read from end to end in slices, and checked |
 //! | [`quarantine`] | copies that cannot be relied on: what is stored of that, and how it ends |
 //! | [`salvage`] | what can be taken over from an engine that is damaged |
+//! | `notes` | small records of the node's own beside the copies |
 //! | `place` | where the records of a copy are stored |
 
 pub mod absorb;
@@ -45,6 +46,7 @@ mod load;
 #[cfg(feature = "rocksdb")]
 mod logfile;
 pub mod memory;
+mod notes;
 pub mod object;
 mod orphans;
 mod place;

@@ -108,7 +108,7 @@ fn a_discarded_copy_is_gone_with_all_it_had_and_its_neighbours_stay() {
     assert!(a.copy(P).unwrap().actor().life > life);
     a.commit(true).unwrap();
     for mut a in [Store::open(a.engine().clone(), NodeId(1), 9, Past::Whole).unwrap(), a] {
-        assert_eq!(a.list(P, b"bk", b"", b"", 10).unwrap().0, ["c"]);
+        assert_eq!(a.list(P, b"bk", b"", b"", 10, |_| true).unwrap().0, ["c"]);
         assert_eq!(clock(&mut a).len(), 1);
         for p in [before, after] {
             assert_eq!(a.read(p, &key(0)).unwrap().values.len(), 1);
@@ -135,7 +135,7 @@ fn looking_at_a_copy_that_is_not_there_makes_none() {
     assert_eq!(a.read(P, &key(0)).unwrap(), Object::default());
     assert_eq!(a.told(P).unwrap(), Clock::new());
     assert!(a.delta(P, &Clock::new(), &mut Reading::new(), ALL).unwrap().unwrap().entries.is_empty());
-    assert_eq!(a.list(P, b"bk", b"", b"", 10).unwrap(), (vec![], false));
+    assert_eq!(a.list(P, b"bk", b"", b"", 10, |_| true).unwrap(), (vec![], false));
     assert_eq!((a.recount(P).unwrap(), a.strip(P, 10).unwrap()), ((0, 0), 0));
     assert!(!a.collect(P, &[]).unwrap() && !a.hear(P, &Clock::new()).unwrap() && a.find(P).unwrap().is_none());
     assert!(!a.has_pending());
@@ -150,7 +150,7 @@ fn lists_come_in_pages() {
     put(&mut a, &ObjectKey::new(b"bkx", b"b"), b"another bucket", Clock::new());
     delete(&mut a, &ObjectKey::new(b"bk", b"ba"));
     let mut list = |prefix: &str, after: &str, limit| {
-        let (keys, more) = a.list(P, b"bk", prefix.as_bytes(), after.as_bytes(), limit).unwrap();
+        let (keys, more) = a.list(P, b"bk", prefix.as_bytes(), after.as_bytes(), limit, |_| true).unwrap();
         let keys: Vec<String> = keys.iter().map(|k| k.escape_ascii().to_string()).collect();
         (keys.join(" "), more)
     };

@@ -76,7 +76,7 @@ fn a_damaged_object() {
             is_damage(store.delta(P, &Clock::new(), &mut Reading::new(), ALL), Space::Objects);
             is_damage(store.delta_of(P, &Clock::new(), &key), Space::Objects);
             is_damage(store.recount(P), Space::Objects);
-            is_damage(store.list(P, b"bk", b"", b"", 10), Space::Objects);
+            is_damage(store.list(P, b"bk", b"", b"", 10, |_| true), Space::Objects);
             let none = Clock::new();
             is_damage(store.scan(P).unwrap().page(&none, &Bytes::new(), ALL), Space::Objects);
             if i == 2 {

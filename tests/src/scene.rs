@@ -48,6 +48,8 @@ pub enum Off {
     Refutation,
     /// The bound of the operations that a node has under way.
     Admission,
+    /// Sessions: readers do not say what they have seen.
+    Sessions,
 }
 
 /// Plays a scenario, and again with each of its mechanisms off, when it must fail.
@@ -141,6 +143,7 @@ impl Scene {
         match off {
             Off::Message(name) => world.muted.push(name),
             Off::Contexts => world.says_instead = Some(Causality::Blind),
+            Off::Sessions => world.forgets_sessions = true,
             Off::Refutation => world.gossips_behind_backs = true,
             Off::Siblings => world.says_instead = Some(Causality::Current),
             _ => {}

@@ -4,6 +4,7 @@
 //! (a value, or something that `dynode-storage` has encoded). Each struct says what its body is; none said means empty.
 //! This module knows neither rings nor copies: nodes are numbers here, and clocks and objects are opaque bytes.
 
+mod buckets;
 mod liveness;
 mod lives;
 mod values;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use buckets::{BucketIs, BucketKind, Buckets, BucketsHash, GetBucket, Properties, SetBucket};
 pub use liveness::{Ack, MemberState, Members, Ping, PingFor, Rumour};
 pub use lives::{AskLife, HandedOver, LifeIs, Refuse};
 pub use values::{Delete, Found, Get, Keys, ListKeys, Put, PutDone, SiblingIs};
@@ -75,6 +77,11 @@ messages! {
     25 Inspect,
     26 Report,
     32 Scrub,
+    40 GetBucket,
+    41 SetBucket,
+    42 BucketIs,
+    50 BucketsHash,
+    51 Buckets,
     64 Replicate,
     65 ReplicateDone,
     66 Fetch,
@@ -107,6 +114,8 @@ pub enum Quorum {
     All,
     /// Exactly this many copies; more than `n` is refused.
     Count(u8),
+    /// As the bucket's properties say; more than half where they say nothing.
+    OfBucket,
 }
 
 impl Quorum {
@@ -114,7 +123,7 @@ impl Quorum {
     pub fn of(self, n: usize) -> Option<usize> {
         let count = match self {
             Quorum::One => 1,
-            Quorum::Majority => n / 2 + 1,
+            Quorum::Majority | Quorum::OfBucket => n / 2 + 1,
             Quorum::All => n,
             Quorum::Count(c) => usize::from(c),
         };
@@ -130,9 +139,12 @@ impl FromStr for Quorum {
             "one" => Ok(Quorum::One),
             "quorum" => Ok(Quorum::Majority),
             "all" => Ok(Quorum::All),
+            "bucket" => Ok(Quorum::OfBucket),
             _ => match s.parse() {
                 Ok(count) if count > 0 => Ok(Quorum::Count(count)),
-                _ => Err(format!("`{s}` is not a quorum: use one, quorum, all or a number from 1")),
+                _ => Err(format!(
+                    "`{s}` is not a quorum: use one, quorum, all, a number from 1, or bucket for its default"
+                )),
             },
         }
     }
@@ -144,6 +156,7 @@ impl fmt::Display for Quorum {
             Quorum::One => f.write_str("one"),
             Quorum::Majority => f.write_str("quorum"),
             Quorum::All => f.write_str("all"),
+            Quorum::OfBucket => f.write_str("bucket"),
             Quorum::Count(c) => write!(f, "{c}"),
         }
     }

@@ -7,6 +7,11 @@ fn b(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
+fn bucket() -> BucketIs {
+    let properties = Properties { kind: BucketKind::Lww, r: Quorum::One, w: Quorum::All, ttl_ms: Some(60_000) };
+    BucketIs { bucket: b("files"), n: 3, properties, since: Hlc(5), node: 9 }
+}
+
 /// Frames of all kinds, in the order of their kind bytes; the second of a kind has another variant.
 pub(crate) fn samples() -> Vec<Frame> {
     let frames: Vec<(Message, Bytes)> = vec![
@@ -146,6 +151,23 @@ pub(crate) fn samples() -> Vec<Frame> {
         (HandedOver { life: 6 }.into(), b("clock")),
         (Handoff { epoch: 3, partitions: vec![1, 300] }.into(), b("")),
         (Scrub {}.into(), b("")),
+        (GetBucket { bucket: b("files") }.into(), b("")),
+        (
+            SetBucket {
+                bucket: b("files"),
+                kind: Some(BucketKind::Lww),
+                n: Some(3),
+                r: Some(Quorum::One),
+                w: Some(Quorum::OfBucket),
+                ttl_ms: Some(Some(60_000)),
+            }
+            .into(),
+            b(""),
+        ),
+        (SetBucket { bucket: b("files"), ttl_ms: Some(None), ..SetBucket::default() }.into(), b("")),
+        (bucket().into(), b("")),
+        (BucketsHash { hash: u64::MAX, answers: true }.into(), b("")),
+        (Buckets { buckets: vec![bucket()] }.into(), b("")),
         (
             Ping {
                 incarnation: 300,

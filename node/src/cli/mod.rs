@@ -16,6 +16,7 @@
 //! and nothing else.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "people, files, processes and clocks are here")]
 
+mod bucket;
 mod data;
 mod dev;
 pub mod export;
@@ -88,6 +89,8 @@ enum Command {
     Delete(data::DeleteArgs),
     /// List the keys of a bucket in order
     List(list::ListArgs),
+    /// Show what a bucket is like, or change it
+    Bucket(bucket::BucketArgs),
     /// Write every file of a folder into a bucket
     Import(import::ImportArgs),
     /// Write every key of a bucket into a folder
@@ -130,6 +133,7 @@ fn execute(target: &TargetArgs, command: Command) -> Done {
             Command::Put(args) => data::put(target, args).await,
             Command::Delete(args) => data::delete(target, args).await,
             Command::List(args) => list::run(target, args).await,
+            Command::Bucket(args) => bucket::run(target, args).await,
             Command::Import(args) => import::run(target, args).await,
             Command::Export(args) => export::run(target, args).await,
             Command::Verify(args) => verify::run(target, args).await,
@@ -169,6 +173,11 @@ mod tests {
             "dynode put b k",
             "dynode delete b k --context abc",
             "dynode list b --prefix p --limit 10",
+            "dynode bucket b",
+            "dynode bucket b --kind lww --ttl 1h --r one --w 2 --n 3",
+            "dynode bucket b --ttl none",
+            "dynode put b k v --type text/plain --ttl 30s --request-id 7",
+            "dynode get b k --r bucket",
             "dynode import d --bucket files --jobs 8 --w all --skip-large",
             "dynode export d --bucket files",
             "dynode verify d --bucket files --r all",
@@ -185,6 +194,8 @@ mod tests {
             "dynode start --config f --name a",
             "dynode put b k v --context c --overwrite",
             "dynode get b k --r none",
+            "dynode bucket b --ttl soon",
+            "dynode bucket b --kind first",
             "dynode import d --jobs 0",
             "dynode ring --key nobucket",
             "dynode dev --nodes 0",

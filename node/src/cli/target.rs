@@ -45,8 +45,8 @@ impl TargetArgs {
 /// How a read is made.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct ReadArgs {
-    /// Copies to ask: one, quorum, all or a number
-    #[arg(long, value_name = "QUORUM", default_value = "quorum")]
+    /// Copies to ask: one, quorum, all, a number, or as the bucket says
+    #[arg(long, value_name = "QUORUM", default_value = "bucket")]
     pub(super) r: Quorum,
     /// Count owners only, no stand-ins
     #[arg(long)]
@@ -56,8 +56,8 @@ pub(super) struct ReadArgs {
 /// How a write is made.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct WriteArgs {
-    /// Copies that must acknowledge: one, quorum, all or a number
-    #[arg(long, value_name = "QUORUM", default_value = "quorum")]
+    /// Copies that must acknowledge: one, quorum, all, a number, or as the bucket says
+    #[arg(long, value_name = "QUORUM", default_value = "bucket")]
     pub(super) w: Quorum,
     /// Count owners only, no stand-ins
     #[arg(long)]

@@ -111,9 +111,10 @@ impl<E: Engine> Node<E> {
         now: Time,
         from: Origin,
         reply_to: ReplyTo,
-        request: GetRequest,
+        mut request: GetRequest,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
+        request.r = self.meant(request.r, self.buckets.of(&request.bucket).r);
         if let Err(refusal) = self.admit(request.timeout_ms).and_then(|()| check_place(&request.bucket, &request.key)) {
             self.refuse(reply_to, refusal, out);
             return Ok(());
@@ -298,7 +299,7 @@ impl<E: Engine> Node<E> {
         let own_dots: Vec<_> = own.dots().collect();
         let merged = get.answers.iter().fold(own, |sum, (_, object)| sum.merge(object.clone()));
         let values = self.values_of(get.partition, &merged)?;
-        let shown = shown::shown(values, self.wall.ms(now));
+        let shown = shown::shown(values, self.wall.ms(now), self.is_lww(get.key.bucket()));
         let body = match shown.as_slice() {
             [] => Bytes::new(),
             [one] => one.value.clone(),

@@ -53,6 +53,7 @@ impl<E: Engine> Node<E> {
             self.housekeeping.next_digests = now + span;
             self.source.drop_idle(now);
             let peers: Vec<NodeId> = self.up.iter().copied().filter(|peer| self.is_up(*peer)).collect();
+            self.compare_buckets(&peers, out);
             peers.into_iter().try_for_each(|peer| self.digest_round(now, peer, out))?;
         }
         let slice = self.next_slice();
@@ -60,6 +61,7 @@ impl<E: Engine> Node<E> {
             self.tidy(partition, out)?;
             self.consider_closing(now, partition, out)?;
         }
+        self.walk(now, out)?;
         self.scrub(now, out)?;
         let held: Vec<PartitionId> = self.hints.partitions().collect();
         held.into_iter().try_for_each(|partition| self.let_go(partition, out))

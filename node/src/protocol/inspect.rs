@@ -20,6 +20,10 @@ pub struct Counters {
     pub deletes: u64,
     /// Puts that were repeated, and had been done before.
     pub repeated: u64,
+    /// Values of `lww` buckets that were lost to a later one which had not seen them.
+    pub lww_lost: u64,
+    /// Values that were removed because they had expired.
+    pub values_expired: u64,
     /// Requests handed to an owner.
     pub forwarded: u64,
     /// Requests refused before anything was done.

@@ -29,13 +29,17 @@
 //! | `repair` | one key, after a read found a copy behind |
 //! | `quarantine` | a damaged copy: contained, and rebuilt from the others |
 //! | `scrub` | reading everything now and then |
+//! | `buckets` | what buckets are like, and how nodes agree on it |
+//! | `expire` | values that have expired leave |
 //! | `housekeep` | index collection, stripping, idle scans |
 //! | `swim/`, `latency` | who is there, and how long peers take to answer |
 //! | `inspect` | reports about the node itself |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod breaker;
+mod buckets;
 mod event;
+mod expire;
 mod forward;
 mod get;
 mod handoff;
@@ -58,6 +62,8 @@ mod shown;
 mod source;
 pub mod swim;
 mod sync;
+#[cfg(test)]
+mod trio;
 mod wall;
 mod whom;
 
@@ -154,6 +160,8 @@ pub struct Node<E: Engine> {
     writes_refused: Option<String>,
     swim: swim::Swim,
     wall: wall::Wall,
+    buckets: buckets::Buckets,
+    walk: expire::Walk,
     counters: Counters,
     draining: bool,
 }
@@ -179,6 +187,7 @@ impl<E: Engine> Node<E> {
         let members = config.layout.members().iter().map(|m| m.id);
         let swim = swim::Swim::new(config.node, members, config.incarnation, seed ^ 0x5357_494d, now);
         let wall = wall::Wall::new(now, config.incarnation);
+        let (buckets, walk) = (buckets::Buckets::load(&store)?, expire::Walk::load(&store)?);
         Ok(Node {
             config,
             store,
@@ -205,6 +214,8 @@ impl<E: Engine> Node<E> {
             writes_refused: None,
             swim,
             wall,
+            buckets,
+            walk,
             counters: Counters::default(),
             draining: false,
         })
@@ -269,6 +280,7 @@ impl<E: Engine> Node<E> {
                 self.up.insert(node);
                 self.breakers.connected(node, now);
                 self.swim.up(now, node, out);
+                self.tell_buckets(node, out);
                 self.greet(now, node, out)
             }
             Event::Down(node) => {
@@ -388,7 +400,7 @@ impl<E: Engine> Node<E> {
             (Message::Put(m), _) => self.begin_put(now, from, reply_to, put::Write::Put(m, body), out),
             (Message::Delete(m), _) => self.begin_put(now, from, reply_to, put::Write::Delete(m), out),
             (Message::Get(m), _) => self.begin_get(now, from, reply_to, m, out),
-            (Message::ListKeys(m), _) => self.list_keys(reply_to, &m, out),
+            (Message::ListKeys(m), _) => self.list_keys(now, reply_to, &m, out),
             (Message::GetLayout(_), _) => {
                 out.reply(reply_to, self.layout_message());
                 Ok(())
@@ -397,6 +409,22 @@ impl<E: Engine> Node<E> {
             (Message::Scrub(_), _) => {
                 self.begin_scrub(now);
                 out.reply_with(reply_to, Report {}, Bytes::from(self.scrub_report(now).to_string()));
+                Ok(())
+            }
+            (Message::GetBucket(m), _) => {
+                self.get_bucket(reply_to, &m, out);
+                Ok(())
+            }
+            (Message::SetBucket(m), _) => {
+                self.set_bucket(now, reply_to, &m, out);
+                Ok(())
+            }
+            (Message::Buckets(m), Origin::Peer(_)) => {
+                self.told_buckets(m);
+                Ok(())
+            }
+            (Message::BucketsHash(m), Origin::Peer(peer)) => {
+                self.told_buckets_hash(peer, &m, out);
                 Ok(())
             }
             (Message::Replicate(m), Origin::Peer(peer)) => self.replicate(now, peer, reply_to, &m, body, out),

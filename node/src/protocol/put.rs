@@ -164,9 +164,15 @@ impl<E: Engine> Node<E> {
         now: Time,
         from: Origin,
         reply_to: ReplyTo,
-        write: Write,
+        mut write: Write,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
+        let of_bucket = self.buckets.of(write.place().0).w;
+        let w = self.meant(write.terms().wanted, of_bucket);
+        match &mut write {
+            Write::Put(m, _) => m.w = w,
+            Write::Delete(m) => m.w = w,
+        }
         let (bucket, key) = write.place();
         if let Err(refusal) = self.admit(write.terms().timeout_ms).and_then(|()| write.check()) {
             self.refuse(reply_to, refusal, out);
@@ -225,7 +231,7 @@ impl<E: Engine> Node<E> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let current = self.store.read(partition, key)?;
-        let seen = match write.causality() {
+        let mut seen = match write.causality() {
             Causality::Blind => Clock::new(),
             Causality::Current => current.context.clone(),
             Causality::Seen(sealed) => match self.config.seal.open(key.bucket(), key.key(), sealed) {
@@ -250,7 +256,7 @@ impl<E: Engine> Node<E> {
             let seen = if m.causality == Causality::Current { Clock::new() } else { seen };
             return Ok(Ok(Ready { whom, seen, latest: Hlc::default(), done: Some(done) }));
         }
-        if let Write::Put(_, value) = write {
+        if let (Write::Put(_, value), false) = (write, self.is_lww(key.bucket())) {
             let (mut siblings, mut bytes) = (0, value.len());
             for sibling in values.iter().filter(|v| !seen.has(v.dot)) {
                 siblings += 1;
@@ -262,6 +268,15 @@ impl<E: Engine> Node<E> {
                 );
                 return Ok(Err(failure(ErrorCode::TooManySiblings, detail)));
             }
+        }
+        if let (Write::Put(m, _), true) = (write, self.is_lww(key.bucket())) {
+            // What this copy has was written before: the stamp will be later. Lost is what was never shown, and what a
+            // writer who says what it has seen had not.
+            let last = shown::last(&values);
+            let says = matches!(m.causality, Causality::Seen(_));
+            let lost = values.iter().filter(|v| Some(v.dot) != last || (says && !seen.has(v.dot))).count();
+            self.counters.lww_lost += lost as u64;
+            seen.merge(&current.context);
         }
         Ok(Ok(Ready { whom, seen, latest: shown::latest(&values), done: None }))
     }
@@ -307,11 +322,14 @@ impl<E: Engine> Node<E> {
                 self.counters.puts += 1;
                 let written = self.wall.stamp(now, latest);
                 let meta = Meta {
-                    expires_ms: m.expiry.at_ms(written.ms(), None),
+                    expires_ms: m.expiry.at_ms(written.ms(), self.buckets.of(&m.bucket).ttl_ms),
                     content_type: m.content_type,
                     written: Some(written),
                     request: m.request,
                 };
+                if meta.expires_ms.is_some() {
+                    self.expect_expiry();
+                }
                 Object::put(dot, meta.wrap(&value), seen)
             }
             Write::Delete(_) => {

@@ -56,6 +56,7 @@ impl<E: Engine> Node<E> {
             out.reply(reply_to, failure(ErrorCode::BadRequest, detail));
             return Ok(());
         }
+        self.look_for_expiry(&entry.object);
         // A copy that is being rebuilt takes it too: whatever it contains, it keeps.
         self.counters.replicated += 1;
         match self.store.apply(partition, &entry.key, entry.object, &entry.dots)? {
@@ -108,7 +109,13 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
-    pub(super) fn list_keys(&mut self, reply_to: ReplyTo, m: &ListKeys, out: &mut Effects) -> Result<(), EngineError> {
+    pub(super) fn list_keys(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        m: &ListKeys,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
         let partition = PartitionId(m.partition);
         if u32::from(m.partition) >= self.config.layout.partitions() || !self.owns(partition) {
             let detail = format!("this node does not own partition {partition}: ask one of its owners");
@@ -120,7 +127,12 @@ impl<E: Engine> Node<E> {
             return Ok(());
         }
         let limit = m.limit.clamp(1, KEYS_PAGE_MAX) as usize;
-        let (keys, more) = self.store.list(partition, &m.bucket, &m.prefix, &m.after, limit)?;
+        let wall_ms = self.wall.ms(now);
+        // One that cannot be read is no reason to hide its key: whoever reads it finds the damage.
+        let is_shown = |object: &Object| {
+            shown::values(object).map_or(true, |values| values.iter().any(|v| !v.meta.has_expired(wall_ms)))
+        };
+        let (keys, more) = self.store.list(partition, &m.bucket, &m.prefix, &m.after, limit, is_shown)?;
         out.reply(reply_to, Keys { keys, more });
         Ok(())
     }

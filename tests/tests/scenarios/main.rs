@@ -10,6 +10,7 @@
 //! | `stand_ins` | 4, 13, 14: writes for owners that are away |
 //! | `damage` | 18: bits that flip on a disk |
 //! | `members` | 20: who is there, through a bad network |
+//! | `sessions` | read-your-writes at `r = w = 1` |
 //! | `overload` | 8, 23: more than a node can do |
 //!
 //! `SCENE_TRACE=1 cargo test -p tests --release --test scenarios scenario_01 -- --nocapture` prints every event.
@@ -20,5 +21,6 @@ mod deletes;
 mod members;
 mod overload;
 mod quorums;
+mod sessions;
 mod siblings;
 mod stand_ins;
