@@ -29,6 +29,7 @@ pub(crate) struct Terms {
 
 /// What whoever waits is told.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are answers, and a box for each would cost more")]
 pub(crate) enum Told {
     Ended(Outcome),
     /// There is no answer yet. Said once for each [`Terms::late_at`].

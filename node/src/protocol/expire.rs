@@ -83,7 +83,7 @@ impl<E: Engine> Node<E> {
             let values = self.values_of(partition, &object)?;
             let expired: Vec<Dot> = values.iter().filter(|v| v.meta.has_expired(over)).map(|v| v.dot).collect();
             if !expired.is_empty() {
-                self.let_expire(partition, &key, expired, out)?;
+                self.let_expire(partition, &key, &expired, out)?;
             }
         }
         Ok(())
@@ -94,7 +94,7 @@ impl<E: Engine> Node<E> {
         &mut self,
         partition: PartitionId,
         key: &ObjectKey,
-        values: Vec<Dot>,
+        values: &[Dot],
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let mut seen = Clock::new();

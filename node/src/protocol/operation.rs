@@ -27,6 +27,7 @@ pub(super) struct UnderWay {
 }
 
 /// What an operation hears.
+#[allow(clippy::large_enum_variant, reason = "nearly all are answers, and a box for each would cost more")]
 pub(super) enum Heard {
     /// A peer answered.
     Answer(NodeId, Message, Bytes),
