@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Acks, Causality, Quorum};
 use crate::wire::meta::{Expiry, Meta};
 
-/// Write a value. Body: the value. Answered by [`PutDone`] or [`Failure`].
+/// Write a value. Body: the value. Answered by [`PutDone`] or [`Failure`](super::Failure).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Put {
     /// The bucket, 1 byte to 1 KiB.
@@ -30,7 +30,7 @@ pub struct Put {
     pub request: Option<u64>,
 }
 
-/// Delete a key. Answered by [`PutDone`] or [`Failure`].
+/// Delete a key. Answered by [`PutDone`] or [`Failure`](super::Failure).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delete {
     /// The bucket.
@@ -56,7 +56,7 @@ pub struct PutDone {
     pub acks: Acks,
 }
 
-/// Read a key. Answered by [`Found`] or [`Failure`].
+/// Read a key. Answered by [`Found`] or [`Failure`](super::Failure).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
     /// The bucket.
