@@ -26,6 +26,7 @@ use crate::limits;
 use crate::protocol::{Config, Durability, Node, Time};
 use crate::shell::data::{self, DataError};
 use crate::shell::fenced::{self, Fence};
+use crate::shell::inside::Door;
 use crate::shell::space::Room;
 use crate::shell::{self, Setup};
 
@@ -95,7 +96,8 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
         listener,
         room: Some(Room::new(settings.data.clone(), settings.free_min)),
     };
-    let mut machine = Machine { stop: Stop::new()?, setup, has_served: false, settings: Arc::new(settings) };
+    let (_inside, door) = Door::pair();
+    let mut machine = Machine { stop: Stop::new()?, setup, door, has_served: false, settings: Arc::new(settings) };
     let mut opened = disk::open(&machine.settings, false);
     loop {
         let why = match opened {
@@ -114,6 +116,8 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
 struct Machine {
     settings: Arc<Settings>,
     setup: Setup,
+    /// Where front ends ask.
+    door: Door,
     stop: Stop,
     /// A store was opened before in this process.
     has_served: bool,
@@ -173,7 +177,7 @@ impl Machine {
             stopping.set(true);
         };
         let group = settings.durability == Durability::Group;
-        let ended = shell::run(node, &self.setup, asked).await;
+        let ended = shell::run(node, &self.setup, &mut self.door, asked).await;
         if let (Err(why), false) = (&ended, stopping.get()) {
             return Ok(Some(why.clone()));
         }
@@ -219,7 +223,7 @@ impl Machine {
                 error!("{why}");
                 let fence = self.fence("fenced", why.to_string());
                 let stop = self.stop.asked();
-                fenced::answer_until(&self.setup, &fence, stop).await;
+                fenced::answer_until(&self.setup, &mut self.door, &fence, stop).await;
                 Err(StartError::Disk(why))
             }
         }
@@ -274,6 +278,6 @@ impl Machine {
                 () = stop => Err(StartError::Disk(why.clone())),
             }
         };
-        fenced::answer_until(&self.setup, fence, done).await
+        fenced::answer_until(&self.setup, &mut self.door, fence, done).await
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Setup;
+use super::inside::Door;
 use super::limits::{FENCED_CONNECTIONS_MAX, GREETING_TIME};
 use crate::protocol::{failure, layout_message};
 
@@ -90,8 +91,8 @@ impl Fence {
     }
 }
 
-/// Answers whoever connects, until `until` resolves. All connections are closed then.
-pub async fn answer_until<T>(setup: &Setup, fence: &Arc<Fence>, until: impl Future<Output = T>) -> T {
+/// Answers whoever connects, and front ends, until `until` resolves. All connections are closed then.
+pub async fn answer_until<T>(setup: &Setup, door: &mut Door, fence: &Arc<Fence>, until: impl Future<Output = T>) -> T {
     let mut until = std::pin::pin!(until);
     let mut connections = JoinSet::new();
     loop {
@@ -105,6 +106,7 @@ pub async fn answer_until<T>(setup: &Setup, fence: &Arc<Fence>, until: impl Futu
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
+            () = door.answer_next(|message| fence.answer(message)) => {}
         }
     }
 }

@@ -46,5 +46,19 @@ pub(super) const RECONNECT_MOST: Duration = Duration::from_secs(1);
 /// A stopping node gives operations under way so long.
 pub(super) const DRAIN_TIME: Duration = Duration::from_secs(10);
 
+/// Requests of front ends in this process that wait or are under way; further ones wait outside. As many as the node has
+/// operations under way at the most, a quarter: connections of their own keep the rest.
+pub(super) const INSIDE_REQUESTS_MAX: usize = 4096;
+
+/// The values in requests of front ends that wait for the loop: eight of the largest, or half a million small ones.
+pub(super) const INSIDE_BYTES_MAX: usize = 64 << 20;
+
+/// Requests of front ends taken in a turn, for the same reason as [`FRAMES_A_TURN`].
+pub(super) const INSIDE_A_TURN: usize = 1024;
+
+/// So long after its deadline a request that was taken is still waited for: the node itself answers at the deadline, with
+/// more to say than that nobody answered.
+pub(super) const INSIDE_GRACE: Duration = Duration::from_secs(1);
+
 /// Turns without a pause, after which the runtime looks for new readiness of sockets.
 pub(super) const TURNS_WITHOUT_PAUSE: usize = 4;

@@ -3,11 +3,12 @@
 //! A *turn*: read what has come on all connections, let [`Node::handle`] decide all of it, commit one batch (one
 //! fdatasync under `group`), and only then let answers and messages out, gathered to one write a connection. While a
 //! commit is under way requests pile up in the sockets and make the next turn larger: group commit falls out of the loop.
-//! There is no task, lock or channel a message.
+//! There is no task, lock or channel a message; only front ends in the same process come through a channel (`inside`).
 
 mod connection;
 pub mod data;
 pub mod fenced;
+pub mod inside;
 mod limits;
 mod peers;
 pub mod space;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info, warn};
 
 use self::connection::{Connection, Over, Role};
+use self::inside::Door;
 use self::peers::{Called, Link, Peer};
 use self::space::Room;
 use crate::protocol::{
@@ -47,7 +49,8 @@ pub struct Setup {
     pub room: Option<Room>,
 }
 
-/// Runs a node until `shutdown` resolves, then lets it finish what is under way, and gives it back.
+/// Runs a node until `shutdown` resolves, then lets it finish what is under way, and gives it back. What front ends ask
+/// comes through `door`.
 ///
 /// # Errors
 ///
@@ -55,12 +58,14 @@ pub struct Setup {
 pub async fn run<E: Engine>(
     node: Node<E>,
     setup: &Setup,
+    door: &mut Door,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Node<E>, EngineError> {
-    let mut shell = Shell::new(node, setup);
+    let mut shell = Shell::new(node, setup, door);
     // The loop reads every socket in every turn and yields by itself; tokio's own budget would only interrupt it.
-    tokio::task::unconstrained(shell.run(shutdown)).await?;
-    Ok(shell.node)
+    let ended = tokio::task::unconstrained(shell.run(shutdown)).await;
+    shell.door.forget_all();
+    ended.map(|()| shell.node)
 }
 
 /// The proof that a peer knows the cluster's secret.
@@ -77,6 +82,7 @@ pub fn peer_token(secret: &[u8], cluster: &[u8; 16], node: NodeId) -> [u8; 16] {
 struct Shell<'a, E: Engine> {
     node: Node<E>,
     setup: &'a Setup,
+    door: &'a mut Door,
     room: Option<Room>,
     room_asked: Instant,
     wall_asked: Instant,
@@ -94,7 +100,7 @@ struct Shell<'a, E: Engine> {
 }
 
 impl<'a, E: Engine> Shell<'a, E> {
-    fn new(node: Node<E>, setup: &'a Setup) -> Shell<'a, E> {
+    fn new(node: Node<E>, setup: &'a Setup, door: &'a mut Door) -> Shell<'a, E> {
         let origin = Instant::now();
         let others = node.layout().members().iter().filter(|m| m.id != node.id());
         let peers = others.map(|m| (m.id, Peer::new(m.clone()))).collect();
@@ -104,6 +110,7 @@ impl<'a, E: Engine> Shell<'a, E> {
             room_asked: origin,
             wall_asked: origin,
             setup,
+            door,
             origin,
             connections: BTreeMap::new(),
             strangers: BTreeMap::new(),
@@ -202,6 +209,9 @@ impl<'a, E: Engine> Shell<'a, E> {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
+            Effect::Reply { to, message, body } if to.connection == inside::CONNECTION => {
+                self.door.answer(to.request, message, body);
+            }
             Effect::Reply { to, message, body } => {
                 let Some(connection) = self.connections.get_mut(&to.connection) else {
                     return; // the asker has gone
@@ -232,12 +242,14 @@ impl<'a, E: Engine> Shell<'a, E> {
         self.accept(cx);
         self.call_peers(cx);
         self.poll_connections(cx);
+        let more_inside = self.door.poll_requests(cx, &mut self.events);
         self.drop_silent_strangers();
         if self.poll_timer(cx).is_ready() {
             self.events.push(Event::Tick);
         }
-        let more =
-            self.stopping.is_some_and(|_| self.is_finished()) || self.connections.values().any(Connection::has_more);
+        let more = more_inside
+            || self.stopping.is_some_and(|_| self.is_finished())
+            || self.connections.values().any(Connection::has_more);
         if self.events.is_empty() && !more { Poll::Pending } else { Poll::Ready(()) }
     }
 
