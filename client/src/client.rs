@@ -361,7 +361,7 @@ async fn inspect_on(link: &Link, topic: Topic, deadline: Instant) -> Result<Byte
 }
 
 /// One attempt of a read at one node.
-async fn ask_once(link: &Link, message: &Message, deadline: Instant) -> Result<Frame, Error> {
+pub(crate) async fn ask_once(link: &Link, message: &Message, deadline: Instant) -> Result<Frame, Error> {
     use crate::connection::Trouble;
     let connection = link.connection(deadline).await?;
     let terms = Terms { kind: Kind::Read, sent: Instant::now(), deadline, late_at: None, measured: false };

@@ -8,13 +8,13 @@ use dynode_ring::PartitionId;
 use tokio::task::JoinSet;
 
 use crate::call::{call, deadline_in};
-use crate::client::unexpected;
+use crate::client::{ask_once, unexpected};
 use crate::limits::{KEYS_FETCHES_MAX, KEYS_PAGE_DEFAULT};
 use crate::retry::Kind;
 use crate::routing::Target;
 use crate::wire::limits::{KEY_BYTES_MAX, KEYS_PAGE_MAX};
 use crate::wire::{self, ListKeys, Message};
-use crate::{Bucket, Error};
+use crate::{Bucket, Client, Error, NodeId};
 
 /// A listing of a bucket's keys: see [`Bucket::keys`]. Await [`next`](Keys::next) until it says `None`.
 ///
@@ -137,6 +137,26 @@ impl Keys {
     }
 }
 
+impl Client {
+    /// One page of one partition's keys, from one node's own copy, once: for who puts lists together otherwise than
+    /// [`Keys`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadRequest`] when the layout has no such member; [`Error::OtherLayout`] when it is no owner of the partition;
+    /// [`Error::Unreachable`] and its like.
+    pub async fn keys_at(&self, node: NodeId, list: ListKeys) -> Result<wire::Keys, Error> {
+        let routes = self.inner.routes();
+        let Some(link) = routes.link(node) else {
+            return Err(Error::BadRequest { detail: "the layout has no such member".into() });
+        };
+        let deadline = deadline_in(self.inner.options.timeout_default());
+        let (partition, prefix, after) = (list.partition, list.prefix.clone(), list.after.clone());
+        let frame = ask_once(link, &list.into(), deadline).await?;
+        checked(frame.message, partition, &prefix, &after)
+    }
+}
+
 impl Source {
     fn take(&mut self, page: wire::Keys) {
         if let Some(last) = page.keys.last() {
@@ -163,7 +183,12 @@ async fn fetch(
     let target = Target::Owners(PartitionId(partition));
     let deadline = deadline_in(inner.options.timeout_default());
     let frame = call(inner, Kind::Read, target, deadline, message, &Bytes::new()).await?;
-    let page = match frame.message {
+    checked(frame.message, partition, prefix, after)
+}
+
+/// A page that was asked for.
+fn checked(answer: Message, partition: u16, prefix: &Bytes, after: &Bytes) -> Result<wire::Keys, Error> {
+    let page = match answer {
         Message::Keys(page) => page,
         other => return Err(unexpected("ListKeys", &other)),
     };
