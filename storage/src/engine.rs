@@ -123,6 +123,11 @@ pub trait Engine: View {
         Ok(None)
     }
 
+    /// How the engine is doing, for metrics: names and numbers, where it has any.
+    fn figures(&self) -> Vec<(&'static str, Vec<u64>)> {
+        Vec::new()
+    }
+
     /// About how many bytes a space takes, as the engine knows it without reading the data.
     fn size(&self, space: Space) -> u64;
 

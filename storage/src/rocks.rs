@@ -333,6 +333,24 @@ impl Engine for RocksEngine {
         Ok(made.ok().map(|()| place.display().to_string()))
     }
 
+    fn figures(&self) -> Vec<(&'static str, Vec<u64>)> {
+        let stats = self.stats();
+        vec![
+            ("memtable_bytes", vec![stats.memtable_bytes]),
+            ("memtables_waiting", vec![stats.memtables_waiting]),
+            ("files_per_level", stats.files_per_level),
+            ("table_bytes", vec![stats.table_bytes]),
+            ("compaction_pending_bytes", vec![stats.compaction_pending_bytes]),
+            ("background_running", vec![stats.background_running]),
+            ("write_stopped", vec![u64::from(stats.write_stopped)]),
+            ("write_delayed_bytes_per_s", vec![stats.write_delayed_bytes_per_s]),
+            ("background_errors", vec![stats.background_errors]),
+            ("cache_bytes", vec![stats.cache_bytes]),
+            ("cache_pinned_bytes", vec![stats.cache_pinned_bytes]),
+            ("snapshots", vec![stats.snapshots]),
+        ]
+    }
+
     fn size(&self, space: Space) -> u64 {
         self.property(space, property::ESTIMATE_LIVE_DATA_SIZE)
             + self.property(space, property::CUR_SIZE_ALL_MEM_TABLES)

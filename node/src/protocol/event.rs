@@ -43,7 +43,7 @@ impl Sub for Time {
 }
 
 /// Where an answer goes: the connection that a request came in on (the shell's number), and the request's own id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyTo {
     /// The connection.
     pub connection: u64,

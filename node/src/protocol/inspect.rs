@@ -199,6 +199,7 @@ impl<E: Engine> Node<E> {
                 "oldest_seconds": self.hints.oldest().map(|since| (now - since).0 / 1_000_000),
             },
             "bytes": self.sizes(),
+            "engine": self.engine_figures(),
             "damage": self.damage_report(),
             "scrub": self.scrub_report(now),
             "counters": self.counters,
@@ -297,6 +298,15 @@ impl<E: Engine> Node<E> {
             spaces.insert(space.name().into(), json!({ "records": records, "bytes": bytes }));
         }
         Ok(json!({ "node": self.config.name, "spaces": spaces, "disk": self.sizes() }))
+    }
+
+    /// How the storage engine is doing: a number, or a list of them, by name.
+    fn engine_figures(&self) -> Value {
+        let json = |(name, figures): (&str, Vec<u64>)| match figures[..] {
+            [figure] => (name.to_string(), json!(figure)),
+            _ => (name.to_string(), json!(figures)),
+        };
+        self.store.engine().figures().into_iter().map(json).collect()
     }
 
     fn sizes(&self) -> Value {

@@ -177,6 +177,11 @@ impl Door {
         }
     }
 
+    /// Requests that the node has taken and not answered.
+    pub(super) fn under_way(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The node behind the door has ended: what it was asked will not be answered.
     pub(super) fn forget_all(&mut self) {
         self.waiting.clear();

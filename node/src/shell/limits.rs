@@ -60,5 +60,8 @@ pub(super) const INSIDE_A_TURN: usize = 1024;
 /// more to say than that nobody answered.
 pub(super) const INSIDE_GRACE: Duration = Duration::from_secs(1);
 
+/// Operations whose time is taken: twice as many as can be under way, those included that are refused at once.
+pub(super) const STARTED_MAX: usize = 2 * crate::limits::OPERATIONS_MAX;
+
 /// Turns without a pause, after which the runtime looks for new readiness of sockets.
 pub(super) const TURNS_WITHOUT_PAUSE: usize = 4;

@@ -10,12 +10,15 @@ pub mod data;
 pub mod fenced;
 pub mod inside;
 mod limits;
+pub mod meter;
 mod peers;
 pub mod space;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -29,6 +32,7 @@ use tracing::{debug, error, info, warn};
 
 use self::connection::{Connection, Over, Role};
 use self::inside::Door;
+use self::meter::{Meter, Started};
 use self::peers::{Called, Link, Peer};
 use self::space::Room;
 use crate::protocol::{
@@ -47,6 +51,8 @@ pub struct Setup {
     pub listener: TcpListener,
     /// The disk that the data are on, where that is a real one.
     pub room: Option<Room>,
+    /// What the loop measures of itself.
+    pub meter: Arc<Meter>,
 }
 
 /// Runs a node until `shutdown` resolves, then lets it finish what is under way, and gives it back. What front ends ask
@@ -96,6 +102,7 @@ struct Shell<'a, E: Engine> {
     timer_at: Instant,
     events: Vec<Event>,
     effects: Effects,
+    started: Started,
     stopping: Option<Instant>,
 }
 
@@ -121,6 +128,7 @@ impl<'a, E: Engine> Shell<'a, E> {
             timer_at: origin,
             events: Vec::new(),
             effects: Effects::new(),
+            started: Started::new(Arc::clone(&setup.meter)),
             stopping: None,
         }
     }
@@ -168,16 +176,24 @@ impl<'a, E: Engine> Shell<'a, E> {
     fn turn(&mut self) -> Result<(), EngineError> {
         self.look_for_room();
         self.look_at_the_wall_clock();
-        let now = self.now();
+        let (began, now) = (Instant::now(), self.now());
+        self.setup.meter.events.fetch_add(self.events.len() as u64, Relaxed);
         for event in self.events.drain(..) {
+            self.started.take(&event, began);
             self.node.handle(now, event, &mut self.effects)?;
         }
+        let decided = Instant::now();
         self.node.end_turn()?;
+        let committed = Instant::now();
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain() {
+            if let Effect::Reply { to, message, .. } = &effect {
+                self.started.end(*to, message, committed);
+            }
             self.perform(effect);
         }
         self.effects = effects;
+        self.measure(began, decided, committed);
         Ok(())
     }
 
@@ -189,6 +205,16 @@ impl<'a, E: Engine> Shell<'a, E> {
         self.wall_asked = Instant::now();
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         self.node.wall_clock_is(self.now(), since_1970.as_millis() as u64);
+    }
+
+    fn measure(&self, began: Instant, decided: Instant, committed: Instant) {
+        let meter = &self.setup.meter;
+        meter.turns.add(began.elapsed());
+        meter.commits.add(committed - decided);
+        meter.connections.store(self.connections.len() as u64, Relaxed);
+        let waiting: usize = self.connections.values().map(Connection::waiting).sum();
+        meter.out_bytes.store(waiting as u64, Relaxed);
+        meter.inside.store(self.door.under_way() as u64, Relaxed);
     }
 
     /// Before the disk is entirely full, no new values are taken.
