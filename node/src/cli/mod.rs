@@ -10,6 +10,7 @@
 //! | [`transfer`] | many files or keys at once: walking, bounds, retries, progress, the summary |
 //! | `import`, `export`, `verify` | the three that use it |
 //! | `target` | the nodes to talk to |
+//! | `reports` | the same JSON for front ends that say the same |
 //! | `output`, [`table`], [`units`] | what is printed, and how |
 //!
 //! Absent: nothing here decides anything about copies or quorums. All but `start` talk to nodes through `dynode_client`
@@ -25,6 +26,7 @@ mod list;
 mod local;
 mod log;
 mod output;
+pub(crate) mod reports;
 mod ring;
 mod scrub;
 mod start;

@@ -39,12 +39,21 @@ struct Place {
     partition: PartitionId,
 }
 
-pub(super) async fn run(target: &TargetArgs, args: RingArgs) -> Done {
-    let layout = target.connect().await?.layout();
-    let place = args.key.map(|(bucket, key)| {
+impl Place {
+    fn of(layout: &Layout, (bucket, key): (String, String)) -> Place {
         let token = Token::of(bucket.as_bytes(), key.as_bytes());
         Place { partition: token.partition(layout.partitions()), bucket, key, token }
-    });
+    }
+}
+
+/// What `ring --json` prints, with the place of `key` (bucket and key).
+pub(super) fn ring_json(layout: &Layout, key: Option<(String, String)>) -> Value {
+    as_json(layout, key.map(|key| Place::of(layout, key)).as_ref())
+}
+
+pub(super) async fn run(target: &TargetArgs, args: RingArgs) -> Done {
+    let layout = target.connect().await?.layout();
+    let place = args.key.map(|key| Place::of(&layout, key));
     if let Some(file) = &args.svg {
         let mark = place.as_ref().map(|p| svg::Mark { token: p.token, label: format!("{}/{}", p.bucket, p.key) });
         let drawing = svg::ring(&layout, mark.as_ref());

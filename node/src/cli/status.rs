@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynode_client::{Client, Layout, Topic};
+use dynode_client::{Client, Error, Layout, Topic};
 use dynode_ring::{Member, Share};
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
@@ -31,27 +31,41 @@ pub(super) async fn status(target: &TargetArgs) -> Done {
     }
 }
 
+/// What `status --json` prints.
+pub(super) async fn status_json(client: &Client) -> Value {
+    let layout = client.layout();
+    as_json(client, &layout, &ask_all(client, &layout).await)
+}
+
+/// What `members --json` prints.
+pub(super) async fn members_json(client: &Client) -> Result<Value, Error> {
+    let layout = client.layout();
+    let report = report_of_asked(client).await?;
+    let json = |(member, share): &(Member, Share)| {
+        let mut json = member_json(member, share);
+        let seen = seen_by(&report, member);
+        for field in ["state", "since_seconds", "incarnation", "latency_us"] {
+            json[field] = seen[field].clone();
+        }
+        json
+    };
+    let members: Vec<Value> = shares(&layout).iter().map(json).collect();
+    Ok(json!({ "epoch": layout.epoch(), "asked": client.node().1, "members": members }))
+}
+
+async fn report_of_asked(client: &Client) -> Result<Value, Error> {
+    let report = client.inspect(Some(client.node().0), Topic::Status).await?;
+    Ok(serde_json::from_slice(&report).unwrap_or_default())
+}
+
 /// The members, and what the node asked takes each of them for.
 pub(super) async fn members(target: &TargetArgs) -> Done {
     let client = target.connect().await?;
-    let layout = client.layout();
-    let report = client.inspect(Some(client.node().0), Topic::Status).await?;
-    let report: Value = serde_json::from_slice(&report).unwrap_or_default();
-    let shares = shares(&layout);
     if target.json {
-        let members: Vec<Value> = shares
-            .iter()
-            .map(|(member, share)| {
-                let mut json = member_json(member, share);
-                let seen = seen_by(&report, member);
-                for field in ["state", "since_seconds", "incarnation", "latency_us"] {
-                    json[field] = seen[field].clone();
-                }
-                json
-            })
-            .collect();
-        return print_json(&json!({ "epoch": layout.epoch(), "asked": client.node().1, "members": members }));
+        return print_json(&members_json(&client).await?);
     }
+    let (layout, report) = (client.layout(), report_of_asked(&client).await?);
+    let shares = shares(&layout);
     let columns = [
         ("name", Left),
         ("state", Left),

@@ -89,7 +89,7 @@ impl PlaceArgs {
 }
 
 /// Reads `bucket/key`: the bucket ends at the first `/`.
-pub(super) fn parse_place(text: &str) -> Result<(String, String), String> {
+pub(crate) fn parse_place(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok((bucket.into(), key.into())),
         _ => Err("write it as bucket/key; the bucket ends at the first `/`".into()),
