@@ -34,7 +34,7 @@ pub struct File {
     pub data: PathBuf,
     /// Where clients and peers connect, `host:port`.
     pub listen: String,
-    /// Where HTTP is to be served.
+    /// Where HTTP is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
     /// Where the Redis protocol is to be served.
@@ -143,6 +143,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where clients and peers connect.
     pub listen: String,
+    /// Where HTTP is served.
+    pub http: Option<String>,
     /// When a write counts as taken.
     pub durability: Durability,
     /// The cluster's id.
@@ -246,6 +248,7 @@ impl File {
             name: self.name,
             data: self.data,
             listen: self.listen,
+            http: self.http,
             durability,
             cluster,
             secret,

@@ -8,6 +8,7 @@
 mod disk;
 
 use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,11 +23,13 @@ use tracing::{error, info};
 
 use self::disk::{NotRebuilt, Trouble};
 use crate::config::Settings;
+use crate::http::{self, App, Times};
 use crate::limits;
 use crate::protocol::{Config, Durability, Node, Time};
 use crate::shell::data::{self, DataError};
 use crate::shell::fenced::{self, Fence};
 use crate::shell::inside::Door;
+use crate::shell::meter::Meter;
 use crate::shell::space::Room;
 use crate::shell::{self, Setup};
 
@@ -38,8 +41,10 @@ const RETRY_MOST: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {addr}: {why}; is another node running there? choose another `listen`")]
+    #[error("cannot listen on {addr}: {why}; does something else run there? choose another `{field}`")]
     Listen {
+        /// What the address is for, as the configuration has it.
+        field: &'static str,
         /// The address.
         addr: String,
         /// What the system says.
@@ -86,30 +91,48 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
 async fn serve(settings: Settings) -> Result<(), StartError> {
     std::fs::create_dir_all(&settings.data).map_err(|why| StartError::File { place: settings.data.clone(), why })?;
     // The address first: a second node of the same configuration must not touch the data of the first.
-    let listener = TcpListener::bind(&settings.listen)
-        .await
-        .map_err(|why| StartError::Listen { addr: settings.listen.clone(), why })?;
+    let taken = |field, addr: &str, why| StartError::Listen { field, addr: addr.to_string(), why };
+    let listener = TcpListener::bind(&settings.listen).await.map_err(|why| taken("listen", &settings.listen, why))?;
+    let bind_http = |addr: &String| http::bind(addr).map_err(|why| taken("http", addr, why));
+    let http_listener = settings.http.as_ref().map(bind_http).transpose()?;
+    let (inside, door) = Door::pair();
+    let meter = Arc::new(Meter::default());
     let setup = Setup {
         cluster: settings.cluster,
         secret: settings.secret.clone(),
         name: settings.name.clone(),
         listener,
         room: Some(Room::new(settings.data.clone(), settings.free_min)),
+        meter: Arc::clone(&meter),
     };
-    let (_inside, door) = Door::pair();
+    let native = reachable(setup.listener.local_addr()?).to_string();
+    let http = match http_listener {
+        Some(listener) => {
+            let addr = listener.local_addr()?;
+            let app = App::new(inside, meter, settings.cluster, native, Times::default());
+            info!(%addr, "HTTP is served");
+            Some(http::Server::start(listener, app)?)
+        }
+        None => None,
+    };
     let mut machine = Machine { stop: Stop::new()?, setup, door, has_served: false, settings: Arc::new(settings) };
-    let mut opened = disk::open(&machine.settings, false);
-    loop {
-        let why = match opened {
-            Ok(store) => match machine.serve(store).await? {
-                None => return Ok(()),
-                Some(why) => why,
-            },
-            Err(Trouble::Refused(why)) => return Err(why),
-            Err(Trouble::Engine(why)) => why,
-        };
-        opened = machine.recover(why).await?;
+    let ended = machine.run().await;
+    // Requests under way are told that the node has stopped.
+    drop(machine);
+    if let Some(http) = http {
+        http.stop();
     }
+    ended
+}
+
+/// Where this machine itself reaches a listener: one on all addresses has none of its own.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
 }
 
 /// What stays while stores come and go.
@@ -143,6 +166,22 @@ impl Stop {
 }
 
 impl Machine {
+    /// Serves, and recovers from a disk that fails, until told to stop.
+    async fn run(&mut self) -> Result<(), StartError> {
+        let mut opened = disk::open(&self.settings, false);
+        loop {
+            let why = match opened {
+                Ok(store) => match self.serve(store).await? {
+                    None => return Ok(()),
+                    Some(why) => why,
+                },
+                Err(Trouble::Refused(why)) => return Err(why),
+                Err(Trouble::Engine(why)) => why,
+            };
+            opened = self.recover(why).await?;
+        }
+    }
+
     /// Serves until told to stop (`None`), or until the disk fails.
     async fn serve(&mut self, store: Store<RocksEngine>) -> Result<Option<EngineError>, StartError> {
         let settings = &self.settings;

@@ -31,7 +31,7 @@ pub(super) struct StartArgs {
     /// Where clients and peers connect [default: 127.0.0.1:7100]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Where HTTP is to be served
+    /// Where HTTP is served
     #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
     /// Where the Redis protocol is to be served

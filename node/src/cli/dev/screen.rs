@@ -85,11 +85,13 @@ fn as_text(event: &Event<'_>) -> String {
 }
 
 fn ready(plan: &Plan, pids: &[Option<u32>]) -> String {
-    let mut table = Table::new([("node", Left), ("address", Left), ("process", Right), ("folder", Left)]).indented(2);
+    let columns = [("node", Left), ("address", Left), ("HTTP", Left), ("process", Right), ("folder", Left)];
+    let mut table = Table::new(columns).indented(2);
     for (node, pid) in plan.nodes.iter().zip(pids) {
         table.row([
             Cell::styled(node.name(), owo_colors::Style::new().bold()),
             node.file.listen.as_str().into(),
+            node.file.http.as_ref().map(|addr| format!("http://{addr}")).unwrap_or_default().into(),
             pid.map_or_else(|| "?".into(), |pid| pid.to_string()).into(),
             Cell::faint(node.dir.display().to_string()),
         ]);
@@ -178,7 +180,13 @@ mod tests {
         let plan = plan(Path::new("d"), &[], &wanted, |n| "5a".repeat(n)).unwrap();
         let event = Event::Ready { plan: &plan, pids: vec![Some(1), None, Some(3)] };
         let text = anstream::adapter::strip_str(&as_text(&event)).to_string();
-        for words in ["3 nodes are up (new)", "127.0.0.1:9020", "--node 127.0.0.1:9000", "d/n2/dynode.toml"] {
+        for words in [
+            "3 nodes are up (new)",
+            "127.0.0.1:9020",
+            "http://127.0.0.1:9021",
+            "--node 127.0.0.1:9000",
+            "d/n2/dynode.toml",
+        ] {
             assert!(text.contains(words), "{words} in {text}");
         }
         assert!(text.lines().all(|line| line.trim_end() == line), "{text}");

@@ -1,0 +1,247 @@
+//! A page of a bucket's keys, in byte order, from all partitions, each at a quorum.
+//!
+//! Keys are spread by a hash, so every partition is asked, of as many owners as a majority takes: an acknowledged write at
+//! a quorum is in one of their lists at least. A key that all of them list is there; one that only some list is *in doubt*
+//! (just written, just deleted, or missed by a copy), and is read at a quorum. Each list goes only so far; the page ends
+//! where the first of them does.
+//!
+//! Where too few owners answer, the keys of those that do are listed all the same, and the page says which partitions it
+//! may lack keys of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dynode_client::wire::{Get, Keys, ListKeys, Message};
+use dynode_client::{Client, Layout, NodeId, Quorum};
+use dynode_ring::PartitionId;
+use tokio::task::JoinSet;
+
+use super::app::App;
+use super::limits::{DOUBTS_MAX, LISTS_MAX, REPORT_TIME};
+use super::params::ms;
+use super::refusal::Refusal;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) bucket: Bytes,
+    pub(super) prefix: Bytes,
+    /// Only keys after this one; empty: from the start.
+    pub(super) after: Bytes,
+    pub(super) limit: usize,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) keys: Vec<Bytes>,
+    /// Where the next page begins, if there is one.
+    pub(super) next: Option<Bytes>,
+    /// Partitions of which too few owners have answered, or keys could not be read.
+    pub(super) incomplete: Vec<u16>,
+    /// Why, of one of them.
+    pub(super) why: Option<String>,
+}
+
+/// The keys of one partition.
+#[derive(Debug, Default)]
+struct Listed {
+    /// By key: how many lists it is in.
+    keys: BTreeMap<Bytes, usize>,
+    /// Lists that came.
+    lists: usize,
+    /// Beyond this key not all lists say what there is.
+    horizon: Option<Bytes>,
+    /// Why there are fewer lists than wanted.
+    why: Option<String>,
+}
+
+pub(super) async fn page(app: &App, wanted: &Wanted) -> Result<Page, Refusal> {
+    let client = app.client().await?;
+    let layout = client.layout();
+    let limit = keys_a_list(wanted.limit, layout.partitions());
+    let mut lists = JoinSet::new();
+    let mut listed: BTreeMap<u16, Listed> = BTreeMap::new();
+    let mut partitions = layout.partition_ids();
+    loop {
+        while lists.len() < LISTS_MAX
+            && let Some(partition) = partitions.next()
+        {
+            let (client, layout, wanted) = (client.clone(), layout.clone(), wanted.clone());
+            lists.spawn(async move { (partition.0, list(&client, &layout, partition, &wanted, limit).await) });
+        }
+        let Some(joined) = lists.join_next().await else { break };
+        let (partition, found) = joined.map_err(|_| Refusal::unavailable("the server is stopping"))?;
+        listed.insert(partition, found);
+    }
+    let (mut page, doubts) = merge(listed, wanted.limit)?;
+    settle(app, wanted, doubts, &mut page).await;
+    Ok(page)
+}
+
+/// Keys to ask a list for: as many as fall into a partition of a page's, with room for four times the deviation of a hash.
+fn keys_a_list(limit: usize, partitions: u32) -> u32 {
+    let mean = limit as f64 / f64::from(partitions);
+    (mean + 4.0 * mean.sqrt() + 4.0).ceil() as u32
+}
+
+/// Lists of a partition from a majority of its owners; where one does not answer, the next is asked.
+async fn list(client: &Client, layout: &Layout, partition: PartitionId, wanted: &Wanted, limit: u32) -> Listed {
+    let owners = layout.owners(partition);
+    let majority = owners.len() / 2 + 1;
+    // Not all partitions at the same nodes.
+    let start = usize::from(partition.0) % owners.len().max(1);
+    let mut owners = owners.iter().cycle().skip(start).take(owners.len()).copied();
+    let mut asked = JoinSet::new();
+    let mut listed = Listed::default();
+    let ask = |asked: &mut JoinSet<_>, owner: NodeId| {
+        let (client, wanted) = (client.clone(), wanted.clone());
+        asked.spawn(async move {
+            let Wanted { bucket, prefix, after, .. } = wanted;
+            client.keys_at(owner, ListKeys { partition: partition.0, bucket, prefix, after, limit }).await
+        });
+    };
+    owners.by_ref().take(majority).for_each(|owner| ask(&mut asked, owner));
+    while let Some(joined) = asked.join_next().await {
+        match joined {
+            Ok(Ok(keys)) => listed.take(keys),
+            Ok(Err(why)) => {
+                listed.why = Some(why.to_string());
+                owners.next().into_iter().for_each(|owner| ask(&mut asked, owner));
+            }
+            Err(_) => {} // the runtime goes down, and we with it
+        }
+    }
+    if listed.lists >= majority {
+        listed.why = None;
+    }
+    listed
+}
+
+impl Listed {
+    fn take(&mut self, list: Keys) {
+        self.lists += 1;
+        if list.more
+            && let Some(last) = list.keys.last()
+            && self.horizon.as_ref().is_none_or(|horizon| last < horizon)
+        {
+            self.horizon = Some(last.clone());
+        }
+        for key in list.keys {
+            *self.keys.entry(key).or_default() += 1;
+        }
+    }
+}
+
+/// One page of all partitions' keys; and of those, with their partitions, the ones in doubt.
+fn merge(listed: BTreeMap<u16, Listed>, limit: usize) -> Result<(Page, Vec<(Bytes, u16)>), Refusal> {
+    let mut page = Page::default();
+    let horizon = listed.values().filter_map(|listed| listed.horizon.clone()).min();
+    let mut keys: Vec<(Bytes, u16, bool)> = Vec::new();
+    let mut lists = 0;
+    for (partition, found) in listed {
+        lists += found.lists;
+        if let Some(why) = found.why {
+            page.incomplete.push(partition);
+            page.why = Some(why);
+        }
+        let within = found.keys.into_iter().filter(|(key, _)| horizon.as_ref().is_none_or(|horizon| key <= horizon));
+        keys.extend(within.map(|(key, count)| (key, partition, count < found.lists)));
+    }
+    if lists == 0 {
+        return Err(Refusal::unavailable(page.why.unwrap_or_else(|| "no owner of any partition answers".into())));
+    }
+    keys.sort();
+    page.next = match keys.len() > limit {
+        true => keys.get(limit - 1).map(|(key, ..)| key.clone()),
+        false => horizon,
+    };
+    keys.truncate(limit);
+    let doubts =
+        keys.iter().filter(|(.., doubt)| *doubt).map(|(key, partition, _)| (key.clone(), *partition)).collect();
+    page.keys = keys.into_iter().map(|(key, ..)| key).collect();
+    Ok((page, doubts))
+}
+
+/// Reads the keys in doubt, and leaves out those that are not there. One that cannot be read stays, and is told of.
+async fn settle(app: &App, wanted: &Wanted, doubts: Vec<(Bytes, u16)>, page: &mut Page) {
+    let mut doubts = doubts.into_iter();
+    let mut reads = JoinSet::new();
+    loop {
+        while reads.len() < DOUBTS_MAX
+            && let Some((key, partition)) = doubts.next()
+        {
+            let (inside, bucket) = (app.inside.clone(), wanted.bucket.clone());
+            reads.spawn(async move {
+                let time: Duration = REPORT_TIME;
+                let (r, strict, timeout_ms) = (Quorum::Majority, false, ms(time));
+                let get = Get { bucket, key: key.clone(), r, strict, timeout_ms, at_least: None };
+                (key, partition, inside.ask(get, Bytes::new(), time).await)
+            });
+        }
+        let Some(joined) = reads.join_next().await else { return };
+        match joined {
+            Ok((key, _, Ok((Message::Found(found), _)))) if found.siblings.is_empty() => {
+                if let Ok(at) = page.keys.binary_search(&key) {
+                    page.keys.remove(at);
+                }
+            }
+            Ok((_, _, Ok(_))) | Err(_) => {}
+            Ok((_, partition, Err(failure))) => {
+                if let Err(at) = page.incomplete.binary_search(&partition) {
+                    page.incomplete.insert(at, partition);
+                }
+                page.why = Some(failure.detail);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(list: &str, more: bool) -> Keys {
+        Keys { keys: list.split_whitespace().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect(), more }
+    }
+
+    fn listed(lists: impl IntoIterator<Item = Keys>) -> Listed {
+        let mut listed = Listed::default();
+        lists.into_iter().for_each(|list| listed.take(list));
+        listed
+    }
+
+    fn names(keys: impl IntoIterator<Item = Bytes>) -> String {
+        let names: Vec<String> = keys.into_iter().map(|key| String::from_utf8(key.to_vec()).unwrap()).collect();
+        names.join(" ")
+    }
+
+    #[test]
+    fn a_page_ends_where_the_first_list_does() {
+        let one = listed([keys("a d g", true), keys("a d e", true)]);
+        let two = listed([keys("b c f", false), keys("b f", false)]);
+        let (page, doubts) = merge([(0, one), (1, two)].into(), 10).unwrap();
+        // What comes after e may be in the second list of the first partition, too.
+        assert_eq!((names(page.keys), names(page.next)), ("a b c d e".into(), "e".into()));
+        assert_eq!(names(doubts.into_iter().map(|(key, _)| key)), "c e");
+    }
+
+    #[test]
+    fn a_page_has_no_more_keys_than_wanted_and_goes_on_after_the_last() {
+        let lists = || [(0, listed([keys("a c e", false)])), (1, listed([keys("b d", false)]))].into();
+        let (page, doubts) = merge(lists(), 3).unwrap();
+        assert_eq!((names(page.keys), names(page.next), doubts.len()), ("a b c".into(), "c".into(), 0));
+        let (page, _) = merge(lists(), 5).unwrap();
+        assert_eq!((names(page.keys), page.next), ("a b c d e".into(), None));
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let mut few = listed([keys("a", false)]);
+        few.why = Some("down".into());
+        let (page, _) = merge([(0, listed([keys("b", false)])), (7, few)].into(), 5).unwrap();
+        assert_eq!((page.incomplete, page.why.as_deref()), (vec![7], Some("down")));
+        assert!(merge([(0, Listed::default())].into(), 5).is_err());
+    }
+}

@@ -1,0 +1,39 @@
+//! The HTTP front end: any client can read and write, with nothing but HTTP's own words.
+//!
+//! It stands outside of the node's loop, on a thread of its own. A key's requests go through the inner door
+//! ([`crate::shell::inside`]) to this process's node, which hands them to an owner where it is none itself; what needs
+//! answers of several nodes (reports, listings) goes by the client library.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `server` | sockets, their bounds, stopping |
+//! | `api` | which request goes where, and the description of it all (OpenAPI) |
+//! | `app` | what all requests share |
+//! | `params`, `body`, `stall` | what comes in, checked and bounded; how bodies leave |
+//! | `refusal` | errors as JSON |
+//! | `kv`, `seen`, `conditions` | a key: reading and writing; what was read as an answer; `If-Match` and `If-None-Match` |
+//! | `keys`, `listing` | a page of keys; putting it together from all partitions |
+//! | `cluster` | the cluster, this node's own copies, probes |
+//! | `metrics` | all counters as Prometheus text |
+//!
+//! Absent: no state of a client, no session. HTTP/1.1 only, and no TLS yet: a listener beyond loopback needs `--insecure`.
+
+mod api;
+mod app;
+mod body;
+mod cluster;
+mod conditions;
+mod keys;
+mod kv;
+mod limits;
+mod listing;
+mod metrics;
+mod params;
+mod refusal;
+mod seen;
+mod server;
+mod stall;
+
+pub use api::description;
+pub use app::{App, Times};
+pub use server::{Server, bind};
