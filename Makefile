@@ -4,13 +4,14 @@
 # One target directory outside the tree: RocksDB (10 to 15 minutes of compiling) is built once, for all checkouts.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/dynode/target
 
-# What RocksDB's build needs on Debian and Ubuntu beside Rust: a C++ compiler, and libclang for its bindings.
-PACKAGES = g++ make clang libclang-dev
+# What RocksDB's build needs on Debian and Ubuntu beside Rust: a C++ compiler, and libclang for its bindings; and curl, with
+# which the README's examples are tested.
+PACKAGES = g++ make clang libclang-dev curl
 
 CARGO = cargo
 BIN = $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo chaos test lint doc bench figures sync-cost sim fuzz
+.PHONY: help setup build demo chaos test lint doc bench figures sync-cost sim fuzz openapi
 
 help:
 	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
@@ -21,19 +22,20 @@ help:
 	@echo 'make figures the ring: balance, movement, planning time; liveness: detection, mistakes, cost'
 	@echo 'make sync-cost  what it costs to bring a copy up to date, a million keys (some minutes, 5 GB)'
 	@echo 'make sim     20,000 simulated runs                                     (SEEDS=A..B)'
+	@echo 'make openapi the HTTP interface against its own description (schemathesis; needs python3-venv and PyPI)'
 	@echo 'make fuzz    every decoder on a million hostile inputs (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make build   the daemon, its command line and the load generator, in $(BIN)'
 
 setup:
 	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: install it with rustup, then try again.'; exit 1; }
-	@if command -v c++ >/dev/null && command -v clang >/dev/null \
+	@if command -v c++ >/dev/null && command -v clang >/dev/null && command -v curl >/dev/null \
 	  && ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  echo 'installing $(PACKAGES)'; apt-get update -qq && apt-get install -y -qq $(PACKAGES) >/dev/null; \
 	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
 	  echo 'installing $(PACKAGES)'; sudo apt-get update -qq && sudo apt-get install -y -qq $(PACKAGES) >/dev/null; \
 	else \
-	  echo 'RocksDB is built from source and needs: $(PACKAGES). Install them (on Debian and Ubuntu:'; \
+	  echo 'What is built and tested here needs: $(PACKAGES). Install them (on Debian and Ubuntu:'; \
 	  echo '  sudo apt-get install $(PACKAGES)), then try again.'; exit 1; \
 	fi
 
@@ -80,6 +82,9 @@ sync-cost:
 
 sim:
 	$(CARGO) run --release --locked -p tests --bin sim -- --seeds $(or $(SEEDS),0..20000)
+
+openapi: build
+	tests/openapi.sh
 
 fuzz:
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
