@@ -196,7 +196,8 @@ fn wants_json(headers: &HeaderMap) -> bool {
         return false;
     }
     let accept = all.collect::<Vec<_>>().join(",");
-    weight(&accept, "application/json") > weight(&accept, "multipart/mixed")
+    let json = weight(&accept, "application/json");
+    json.0 > 0.0 && json > weight(&accept, "multipart/mixed")
 }
 
 /// The weight that `accept` gives a type: that of the most specific range, as RFC 9110, 12.5.1 has it.
