@@ -108,7 +108,7 @@ fn left(until: Instant) -> Duration {
     params(
         ("bucket" = String, Path, description = "1 to 1,024 bytes, percent-encoded", min_length = 1),
         ("key" = String, Path, description = "1 to 1,024 bytes, percent-encoded; its slashes may stay", min_length = 1),
-        ("r" = Option<String>, Query, description = "Copies to read: `one`, `quorum` (the default), `all`, or a number", pattern = "^(one|quorum|all|[1-8])$"),
+        ("r" = Option<String>, Query, description = "Copies to read: `one`, `quorum`, `all`, or a number; as the bucket has it by default", pattern = "^(one|quorum|all|bucket|[1-8])$"),
         ("strict" = Option<bool>, Query, description = "Count owners only, no stand-ins"),
         ("timeout" = Option<String>, Query, description = "From `1ms` to `60s`; 5 s by default", pattern = r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h)$"),
         ("X-Dynode-At-Least" = Option<String>, Header, description = "A context of this key, as an answer had it: further copies are asked until what it shows was seen, so that at any `r` nothing older is read than was before", pattern = "^[A-Za-z0-9_-]+=*$"),
@@ -163,7 +163,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMa
     params(
         ("bucket" = String, Path, description = "1 to 1,024 bytes, percent-encoded", min_length = 1),
         ("key" = String, Path, description = "1 to 1,024 bytes, percent-encoded; its slashes may stay", min_length = 1),
-        ("w" = Option<String>, Query, description = "Copies that must acknowledge: `one`, `quorum` (the default), `all`, or a number", pattern = "^(one|quorum|all|[1-8])$"),
+        ("w" = Option<String>, Query, description = "Copies that must acknowledge: `one`, `quorum`, `all`, or a number; as the bucket has it by default", pattern = "^(one|quorum|all|bucket|[1-8])$"),
         ("strict" = Option<bool>, Query, description = "Count owners only, no stand-ins"),
         ("timeout" = Option<String>, Query, description = "From `1ms` to `60s`; 5 s by default", pattern = r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h)$"),
         ("ttl" = Option<String>, Query, description = "The value expires so long after it is written, as in `90s` or `24h`; `never`, whatever the bucket says", pattern = r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h)$|^never$"),
@@ -224,7 +224,7 @@ pub(super) async fn put(
     params(
         ("bucket" = String, Path, description = "1 to 1,024 bytes, percent-encoded", min_length = 1),
         ("key" = String, Path, description = "1 to 1,024 bytes, percent-encoded; its slashes may stay", min_length = 1),
-        ("w" = Option<String>, Query, description = "Copies that must acknowledge: `one`, `quorum` (the default), `all`, or a number", pattern = "^(one|quorum|all|[1-8])$"),
+        ("w" = Option<String>, Query, description = "Copies that must acknowledge: `one`, `quorum`, `all`, or a number; as the bucket has it by default", pattern = "^(one|quorum|all|bucket|[1-8])$"),
         ("strict" = Option<bool>, Query, description = "Count owners only, no stand-ins"),
         ("timeout" = Option<String>, Query, description = "From `1ms` to `60s`; 5 s by default", pattern = r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h)$"),
         ("X-Dynode-Context" = Option<String>, Header, description = "What was read, as an answer for this key had it", pattern = "^[A-Za-z0-9_-]+=*$"),

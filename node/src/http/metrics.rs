@@ -52,6 +52,8 @@ const COUNTERS: &[(&str, &str, &str)] = &[
     ("copies_damaged", "copies_damaged_total", "Copies found damaged and taken out of use."),
     ("copies_rebuilt", "copies_rebuilt_total", "Copies that are whole again after they could not be relied on."),
     ("scrub_bytes", "scrubbed_bytes_total", "Bytes read and checked by scrubs."),
+    ("lww_lost", "lww_values_lost_total", "Values of lww buckets lost to a later one which had not seen them."),
+    ("values_expired", "values_expired_total", "Values removed because they had expired."),
     ("lives_begun", "lives_begun_total", "Lives begun because peers knew more of a copy than it did itself."),
 ];
 

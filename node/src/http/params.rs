@@ -107,9 +107,9 @@ impl Query {
         read(text).map(Some).map_err(|why| Refusal::bad(format!("`{name}`: {why}")))
     }
 
-    /// `r` or `w`.
+    /// `r` or `w`; as the bucket has it where nothing is said.
     pub(super) fn quorum(&mut self, name: &str) -> Result<Quorum, Refusal> {
-        Ok(self.take(name, str::parse)?.unwrap_or_default())
+        Ok(self.take(name, str::parse)?.unwrap_or(Quorum::OfBucket))
     }
 
     /// `strict`.
