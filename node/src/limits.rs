@@ -274,3 +274,53 @@ pub const WALK_BYTES: usize = 1 << 20;
 
 /// Expired values stay so long, hidden: nodes whose clocks agree to within this show and hide the same.
 pub const EXPIRED_KEPT: Micros = Micros::secs(10);
+// ---- agreeing on layouts: parameters and bounds of `protocol/agree`; docs/membership.md has what they lead to --------
+
+/// Changes that can be staged at once: a rack or two, and some 100 bytes each in every exchange.
+pub const STAGED_MAX: usize = 1024;
+
+/// Changes that are kept when several nodes' lists meet; beyond it the youngest go, on all nodes the same.
+pub const STAGED_MERGED_MAX: usize = 4 * STAGED_MAX;
+
+/// Changes that are over and still remembered, so that a node that was away for long does not bring them back: 17 bytes each.
+pub const CHANGES_OVER_MAX: usize = 4096;
+
+/// A forced layout's epoch is the next multiple of this: whatever the other side of a split goes on to decide stays below it.
+pub const FORCED_LEAP: u64 = 1_000_000;
+
+/// A phase of a proposal waits so long for a majority: above a group commit on a busy disk and a layout of megabytes on a
+/// slow network.
+pub const PROPOSAL_TIME: Micros = Micros::secs(2);
+
+/// The least wait before another ballot; doubles up to the second, with jitter, so that one of several proposers gets
+/// through.
+pub const BALLOT_WAIT_FIRST: Micros = Micros::millis(100);
+/// The longest wait before another ballot: a change that waits for a majority goes on so soon after it is back.
+pub const BALLOT_WAIT_MOST: Micros = Micros::secs(5);
+
+/// Members to whom a committed change is only told leave it to the one that took it for so long, or twice that.
+pub const PROPOSE_LATER: Micros = Micros::secs(1);
+
+/// While there is news of layouts or staged changes, it is told this often.
+pub const LAYOUT_NEWS_EVERY: Micros = Micros::millis(200);
+
+/// To so many members at a time.
+pub const LAYOUT_NEWS_FANOUT: usize = 3;
+
+/// News is told so many times the number of digits of how many members there are, as rumours are.
+pub const LAYOUT_NEWS_ROUNDS: u32 = 4;
+
+/// All nodes compare where they stand with one random other this often: the safety net.
+pub const STANDING_EVERY: Micros = Micros::secs(5);
+
+/// A peer that goes by another epoch is told so at most this often.
+pub const STANDING_PAUSE: Micros = Micros::millis(200);
+
+/// A layout that was asked for and has not come after so long is asked of somebody else.
+pub const LAYOUT_FETCH_TIMEOUT: Micros = Micros::secs(2);
+
+/// Guests that a node knows of.
+pub const GUESTS_MAX: usize = 64;
+
+/// A guest that has not been heard of for so long has gone: four times what it tells in ([`STANDING_EVERY`]).
+pub const GUEST_GONE_AFTER: Micros = Micros::secs(20);

@@ -339,25 +339,33 @@ impl Reader {
         self.rest.is_empty()
     }
 
+    /// How many bytes are left.
+    pub fn left(&self) -> u64 {
+        self.rest.len() as u64
+    }
+
     /// Checks that nothing is left over.
     pub fn finish(self) -> Result<(), Corrupt> {
         if self.is_empty() { Ok(()) } else { Err(Corrupt("trailing bytes")) }
     }
 
-    fn byte(&mut self) -> Result<u8, Corrupt> {
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, Corrupt> {
         let byte = *self.rest.first().ok_or(Corrupt("too short"))?;
         self.rest.advance(1);
         Ok(byte)
     }
 
-    fn take(&mut self, len: u64) -> Result<Bytes, Corrupt> {
+    /// So many bytes, shared and not copied.
+    pub fn take(&mut self, len: u64) -> Result<Bytes, Corrupt> {
         match usize::try_from(len) {
             Ok(len) if len <= self.rest.len() => Ok(self.rest.split_to(len)),
             _ => Err(Corrupt("a length goes past the end")),
         }
     }
 
-    fn varint(&mut self) -> Result<u64, Corrupt> {
+    /// A number of seven bits a byte, the least first, in its shortest form.
+    pub fn varint(&mut self) -> Result<u64, Corrupt> {
         let mut n = 0u64;
         for (i, byte) in self.rest.iter().take(10).enumerate() {
             let bits = u64::from(byte & 0x7f);
@@ -376,14 +384,15 @@ impl Reader {
         Err(Corrupt("unfinished number"))
     }
 
-    fn word(&mut self) -> Result<u64, Corrupt> {
+    /// Eight bytes, little-endian.
+    pub fn word(&mut self) -> Result<u64, Corrupt> {
         let bytes = self.rest.get(..8).and_then(|b| b.try_into().ok()).ok_or(Corrupt("too short"))?;
         self.rest.advance(8);
         Ok(u64::from_le_bytes(bytes))
     }
 
     /// A count of things of at least `least` bytes each: no more than can be there.
-    fn count(&mut self, least: usize) -> Result<usize, Corrupt> {
+    pub fn count(&mut self, least: usize) -> Result<usize, Corrupt> {
         match usize::try_from(self.varint()?) {
             Ok(n) if n <= self.rest.len() / least => Ok(n),
             _ => Err(Corrupt("a count goes past the end")),

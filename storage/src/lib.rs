@@ -28,6 +28,7 @@
 //! | `listing` | the keys of a bucket; the set hash computed anew |
 //! | [`scrub`] | a copy read from end to end in slices, and checked |
 //! | [`quarantine`] | copies that cannot be relied on: what is stored of that, and how it ends |
+//! | `records` | the node's own records, beside its copies |
 //! | [`salvage`] | what can be taken over from an engine that is damaged |
 //! | `notes` | small records of the node's own beside the copies |
 //! | `place` | where the records of a copy are stored |
@@ -52,6 +53,7 @@ mod orphans;
 mod place;
 pub mod quarantine;
 pub mod reading;
+mod records;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub mod rules;

@@ -70,6 +70,8 @@ pub struct Store<E> {
     unsynced: BTreeSet<PartitionId>,
     /// Partitions whose copies cannot be relied on, as stored.
     pub(crate) quarantined: BTreeMap<PartitionId, Quarantine>,
+    /// Records of the node itself have changed since the last sync.
+    pub(crate) unsynced_records: bool,
 }
 
 /// What one turn has changed so far.
@@ -125,6 +127,7 @@ impl<E: Engine> Store<E> {
             turn: Turn::default(),
             unsynced: BTreeSet::new(),
             quarantined,
+            unsynced_records: false,
         })
     }
 
@@ -395,12 +398,13 @@ impl<E: Engine> Store<E> {
         }
         if !steps.is_empty() {
             self.engine.write(&steps, durable)?;
-        } else if durable && !self.unsynced.is_empty() {
+        } else if durable && (!self.unsynced.is_empty() || self.unsynced_records) {
             self.engine.sync()?;
         }
         steps.clear();
         self.turn.steps = steps;
         if durable {
+            self.unsynced_records = false;
             for partition in std::mem::take(&mut self.unsynced) {
                 if let Some(copy) = self.copies.get_mut(&partition) {
                     copy.mark_synced();
@@ -417,7 +421,7 @@ impl<E: Engine> Store<E> {
 
     /// Is there something that a power cut would take?
     pub fn has_unsynced(&self) -> bool {
-        self.has_pending() || !self.unsynced.is_empty()
+        self.has_pending() || !self.unsynced.is_empty() || self.unsynced_records
     }
 
     /// Writes a checkpoint of every copy that has changed since its last, and syncs: for a clean stop.

@@ -5,6 +5,7 @@
 //! This module knows neither rings nor copies: nodes are numbers here, and clocks and objects are opaque bytes.
 
 mod buckets;
+mod layouts;
 mod liveness;
 mod lives;
 mod values;
@@ -16,6 +17,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use buckets::{BucketIs, BucketKind, Buckets, BucketsHash, GetBucket, Properties, SetBucket};
+pub use layouts::{
+    Accept, Accepted, Ballot, Change, ChangeId, GetChange, GuestIs, Operate, Operator, Prepare, Promise, Staged,
+    Standing,
+};
 pub use liveness::{Ack, MemberState, Members, Ping, PingFor, Rumour};
 pub use lives::{AskLife, HandedOver, LifeIs, Refuse};
 pub use values::{Delete, Found, Get, Keys, ListKeys, Put, PutDone, SiblingIs};
@@ -100,6 +105,15 @@ messages! {
     91 PingFor,
     92 Ack,
     93 Members,
+    100 Standing,
+    101 GetChange,
+    102 Change,
+    103 Prepare,
+    104 Promise,
+    105 Accept,
+    106 Accepted,
+    107 Staged,
+    110 Operate,
 }
 
 /// How many copies must take part in an operation.

@@ -12,6 +12,10 @@ fn bucket() -> BucketIs {
     BucketIs { bucket: b("files"), n: 3, properties, since: Hlc(5), node: 9 }
 }
 
+fn guest() -> MemberIs {
+    MemberIs { node: 5, name: "n5".into(), addr: "127.0.0.1:7150".into(), zone: "z".into(), weight: 2 }
+}
+
 /// Frames of all kinds, in the order of their kind bytes; the second of a kind has another variant.
 pub(crate) fn samples() -> Vec<Frame> {
     let frames: Vec<(Message, Bytes)> = vec![
@@ -191,6 +195,49 @@ pub(crate) fn samples() -> Vec<Frame> {
         ),
         (
             Members { incarnation: 8, rumours: vec![Rumour { node: 9, incarnation: 1, state: MemberState::Alive }] }
+                .into(),
+            b(""),
+        ),
+        (
+            Standing {
+                epoch: 3,
+                layout: 1 << 60,
+                staged: 77,
+                voted: true,
+                guest: Some(GuestIs { member: guest(), former: true }),
+            }
+            .into(),
+            b(""),
+        ),
+        (GetChange { epoch: 3 }.into(), b("")),
+        (Change { epoch: 4 }.into(), b("decision")),
+        (Prepare { epoch: 3, layout: 5, ballot: Ballot { round: 2, node: 9 } }.into(), b("")),
+        (
+            Promise {
+                epoch: 3,
+                ballot: Ballot { round: 2, node: 9 },
+                promised: Ballot { round: 300, node: 8 },
+                accepted: Some(Ballot { round: 1, node: 7 }),
+                granted: false,
+            }
+            .into(),
+            b("decision"),
+        ),
+        (Accept { epoch: 3, layout: 5, ballot: Ballot { round: 2, node: 9 } }.into(), b("decision")),
+        (
+            Accepted {
+                epoch: 3,
+                ballot: Ballot { round: 2, node: 9 },
+                promised: Ballot { round: 2, node: 9 },
+                granted: true,
+            }
+            .into(),
+            b(""),
+        ),
+        (Staged { epoch: 3 }.into(), b("changes")),
+        (Operate { what: Operator::Replace { old: "n1".into(), new: guest() } }.into(), b("")),
+        (
+            Operate { what: Operator::Commit { changes: vec![ChangeId { epoch: 3, number: 1 << 50 }], force: true } }
                 .into(),
             b(""),
         ),

@@ -229,6 +229,45 @@ pub enum Observation {
         /// The incarnation that this is said of.
         incarnation: u64,
     },
+    /// A node that is not a member was heard of.
+    Guest {
+        /// Who.
+        peer: NodeId,
+        /// It was a member once.
+        former: bool,
+    },
+    /// This node goes by another layout now.
+    Adopted {
+        /// Its epoch.
+        epoch: u64,
+        /// How many members it has.
+        members: usize,
+        /// This node is one of them.
+        is_member: bool,
+        /// An operator decided it without a majority.
+        forced: bool,
+    },
+    /// An operator forced a layout here, without a majority of the members.
+    Forced {
+        /// The epoch before.
+        epoch: u64,
+        /// The epoch that was forced.
+        forced: u64,
+    },
+    /// Two parts of the cluster went by different layouts, since somebody forced one: one of them holds now.
+    Overruled {
+        /// The epoch of the layout that gives way.
+        ours: u64,
+        /// The epoch of the one that holds.
+        theirs: u64,
+        /// The node at which it was forced, where that is known.
+        by: Option<NodeId>,
+    },
+    /// The changes that were committed lead to no layout.
+    NoLayout {
+        /// Why.
+        why: String,
+    },
     /// A scan ended: the copy has all that the source had.
     ScanEnded {
         /// Where.

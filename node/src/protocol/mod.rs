@@ -32,10 +32,15 @@
 //! | `buckets` | what buckets are like, and how nodes agree on it |
 //! | `expire` | values that have expired leave |
 //! | `housekeep` | index collection, stripping, idle scans |
+//! | `agree/`, `agreeing` | how the next layout is agreed on and spread; the node's part in it |
+//! | `adopt` | going by another layout |
 //! | `swim/`, `latency` | who is there, and how long peers take to answer |
 //! | `inspect` | reports about the node itself |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod adopt;
+pub mod agree;
+mod agreeing;
 mod breaker;
 mod buckets;
 mod event;
@@ -162,6 +167,7 @@ pub struct Node<E: Engine> {
     wall: wall::Wall,
     buckets: buckets::Buckets,
     walk: expire::Walk,
+    agree: agree::Agree,
     counters: Counters,
     draining: bool,
 }
@@ -173,7 +179,9 @@ impl<E: Engine> Node<E> {
     /// # Errors
     ///
     /// The disk failed or is damaged.
-    pub fn new(config: Config, store: Store<E>, seed: u64, now: Time) -> Result<Node<E>, EngineError> {
+    pub fn new(mut config: Config, store: Store<E>, seed: u64, now: Time) -> Result<Node<E>, EngineError> {
+        let agree = agreeing::agree_of(&config, &store, seed, now)?;
+        config.layout = agree.decision().layout.clone();
         let mut rng = Pcg64::seed_from_u64(seed);
         let next_id = (rng.next_u64() >> 16) + 1;
         let housekeeping = housekeep::Rounds::new(now, &mut rng);
@@ -216,6 +224,7 @@ impl<E: Engine> Node<E> {
             wall,
             buckets,
             walk,
+            agree,
             counters: Counters::default(),
             draining: false,
         })
@@ -264,6 +273,7 @@ impl<E: Engine> Node<E> {
                 self.swim.unsent(now, to, request, out);
                 Ok(())
             }
+            Event::Unsent { request, .. } if agree::Agree::is_own(request) => Ok(()), // there is another time
             Event::Response { from, request, message, body } => {
                 if self.breakers.answered(from) {
                     out.observe(Observation::Breaker { peer: from, state: BreakerState::Closed });
@@ -273,6 +283,10 @@ impl<E: Engine> Node<E> {
                     self.swim.response(now, from, request, &message, out);
                     return Ok(());
                 }
+                if agree::Agree::is_own(request) {
+                    self.agree.response(now, from, &message, body, out);
+                    return self.after_agree(now, out);
+                }
                 self.heard(now, request, Heard::Answer(from, message, body), out)
             }
             Event::Unsent { to, request } => self.heard(now, request, Heard::Unsent(to), out),
@@ -281,6 +295,7 @@ impl<E: Engine> Node<E> {
                 self.breakers.connected(node, now);
                 self.swim.up(now, node, out);
                 self.tell_buckets(node, out);
+                self.agree.up(now, node, out);
                 self.greet(now, node, out)
             }
             Event::Down(node) => {
@@ -288,6 +303,7 @@ impl<E: Engine> Node<E> {
                 self.breakers.disconnected(node);
                 self.forget_words_of(node);
                 self.swim.lost(now, node, out);
+                self.agree.down(node);
                 self.lost(now, node, out)
             }
             Event::Tick => self.tick(now, out),
@@ -298,6 +314,8 @@ impl<E: Engine> Node<E> {
     pub fn end_turn(&mut self) -> Result<(), EngineError> {
         // A listing, a scan or a strip may have written a part of the turn already, without a sync.
         match self.config.durability {
+            // A vote is durable before it is said, whatever is promised of writes.
+            _ if self.store.must_sync() => self.store.commit(true),
             Durability::Group if self.store.has_unsynced() => self.store.commit(true),
             _ if self.store.has_pending() => self.store.commit(false),
             _ => Ok(()),
@@ -306,7 +324,7 @@ impl<E: Engine> Node<E> {
 
     /// When the next [`Event::Tick`] is due.
     pub fn next_wake(&self) -> Time {
-        let rounds = self.housekeeping.next().min(self.swim.next_wake());
+        let rounds = self.housekeeping.next().min(self.swim.next_wake()).min(self.agree.next_wake());
         self.alarms.first().map_or(rounds, |(at, _)| rounds.min(*at))
     }
 
@@ -439,6 +457,15 @@ impl<E: Engine> Node<E> {
                 self.swim.request(now, peer, reply_to, &m, out);
                 Ok(())
             }
+            (m @ Message::Operate(_), _) => self.agree_on_request(now, from, reply_to, &m, body, out),
+            (
+                m @ (Message::Standing(_)
+                | Message::GetChange(_)
+                | Message::Staged(_)
+                | Message::Prepare(_)
+                | Message::Accept(_)),
+                Origin::Peer(_),
+            ) => self.agree_on_request(now, from, reply_to, &m, body, out),
             (message, _) => {
                 let detail = format!("{} is not a request that this node takes from you", message.name());
                 out.reply(reply_to, failure(ErrorCode::BadRequest, detail));
@@ -464,6 +491,8 @@ impl<E: Engine> Node<E> {
             self.heard(now, id, Heard::Alarm, out)?;
         }
         self.swim.tick(now, out);
+        self.agree.tick(now, self.is_settled(), out);
+        self.after_agree(now, out)?;
         self.housekeep(now, out)
     }
 
@@ -488,10 +517,11 @@ impl<E: Engine> Node<E> {
     }
 
     /// Checks that a peer goes by the same layout and speaks of a partition that there is.
-    fn agrees(&self, peer: NodeId, epoch: u64, partition: u16, out: &mut Effects) -> Result<PartitionId, Failure> {
+    fn agrees(&mut self, peer: NodeId, epoch: u64, partition: u16, out: &mut Effects) -> Result<PartitionId, Failure> {
         let ours = self.config.layout.epoch();
         if epoch != ours {
             out.observe(Observation::OtherLayout { peer, theirs: epoch });
+            self.saw_epoch(peer, epoch, out);
             return Err(failure(ErrorCode::OtherLayout, format!("this node goes by epoch {ours}, not {epoch}")));
         }
         match PartitionId(partition) {
@@ -502,7 +532,7 @@ impl<E: Engine> Node<E> {
 
     /// As [`Node::agrees`], of a partition that this node owns.
     fn agrees_to_own(
-        &self,
+        &mut self,
         peer: NodeId,
         epoch: u64,
         partition: u16,

@@ -525,6 +525,26 @@ fn observe(what: &Observation) {
             Liveness::Suspect => info!(%peer, incarnation, "a member is suspect: it did not answer"),
             Liveness::Down => warn!(%peer, incarnation, "a member is down: it did not contradict in time"),
         },
+        Observation::Guest { peer, former: false } => info!(%peer, "a guest has come: `dynode join` makes it a member"),
+        Observation::Guest { peer, .. } => info!(%peer, "a former member has come: it owns nothing"),
+        Observation::Adopted { epoch, members, is_member, forced } => match (is_member, forced) {
+            (true, false) => info!(epoch, members, "another layout holds"),
+            (true, true) => warn!(epoch, members, "another layout holds, which an operator forced"),
+            (false, _) => info!(epoch, members, "another layout holds, and this node is not a member: it owns nothing"),
+        },
+        Observation::Forced { epoch, forced } => error!(
+            epoch,
+            forced,
+            "an operator forced a layout without a majority of the members: whatever the others decide gives way to it"
+        ),
+        Observation::Overruled { ours, theirs, by } => error!(
+            ours,
+            theirs,
+            ?by,
+            "two parts of the cluster went by different layouts, and one gives way: strict quorums may have missed writes \
+             meanwhile; no data is lost by it, former owners hand over what they have"
+        ),
+        Observation::NoLayout { why } => error!("what was committed leads to no layout: {why}"),
         Observation::ScanBegan { partition, source } => info!(%partition, %source, "scan began"),
         Observation::ScanEnded { partition, source } => info!(%partition, %source, "scan ended"),
     }

@@ -1,0 +1,99 @@
+//! A decision: the layout of an epoch, which staged changes it contains, and whether the members chose it or an operator
+//! forced it.
+
+use bytes::Bytes;
+use dynode_client::wire::ChangeId;
+use dynode_ring::{Layout, NodeId};
+
+use super::codec;
+use crate::limits;
+
+/// What the members of one epoch choose for the next.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Who owns what from then on.
+    pub layout: Layout,
+    /// The staged changes that it contains.
+    pub done: Vec<ChangeId>,
+    /// An operator decided this without a majority.
+    pub forced: Option<Base>,
+    bytes: Bytes,
+    hash: u64,
+}
+
+/// Whence a forced decision went on, and whose word it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Base {
+    /// The node that took the operator's word.
+    pub by: NodeId,
+    /// The epoch that it went by before.
+    pub epoch: u64,
+    /// The hash of the decision of that epoch.
+    pub hash: u64,
+}
+
+impl Decision {
+    /// A layout that the members choose, or, where it is forced, an operator.
+    pub fn new(layout: Layout, done: Vec<ChangeId>, forced: Option<Base>) -> Decision {
+        let mut decision = Decision { layout, done, forced, bytes: Bytes::new(), hash: 0 };
+        let bytes = codec::encode_decision(&decision);
+        (decision.hash, decision.bytes) = (hash(&bytes), bytes);
+        decision
+    }
+
+    /// As it was read: its bytes are kept, so that every node gives the same.
+    pub(super) fn with_bytes(layout: Layout, done: Vec<ChangeId>, forced: Option<Base>, bytes: Bytes) -> Decision {
+        // Not a part of a read buffer: it is kept for long.
+        let bytes = Bytes::copy_from_slice(&bytes);
+        Decision { layout, done, forced, hash: hash(&bytes), bytes }
+    }
+
+    /// Its form in bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Tells it from every other decision.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The epoch of its layout.
+    pub fn epoch(&self) -> u64 {
+        self.layout.epoch()
+    }
+
+    /// Does it hold instead of `other`? The later epoch does; of two in one epoch (which only forcing can lead to) the one
+    /// with the greater hash, so that all nodes end with the same.
+    pub fn beats(&self, other: &Decision) -> bool {
+        (self.epoch(), self.hash) > (other.epoch(), other.hash)
+    }
+
+    /// Overrules it something that the members of `present` had decided on their own since? Then two parts of the cluster
+    /// went different ways.
+    pub fn overrules(&self, present: &Decision) -> bool {
+        match self.forced {
+            Some(base) => (present.epoch(), present.hash) != (base.epoch, base.hash) && present.epoch() >= base.epoch,
+            None => self.epoch() == present.epoch() && self.hash != present.hash,
+        }
+    }
+
+    /// May the members of `layout` choose it as the next?
+    pub(super) fn follows(&self, layout: &Layout) -> bool {
+        Some(self.epoch()) == layout.epoch().checked_add(1)
+            && self.layout.partitions() == layout.partitions()
+            && self.layout.replicas() == layout.replicas()
+            && self.forced.is_none()
+    }
+}
+
+/// The epoch of a layout that is forced after `epoch`: so far ahead that whatever others go on to decide stays below.
+pub(super) fn forced_epoch(epoch: u64) -> u64 {
+    (epoch / limits::FORCED_LEAP + 1).saturating_mul(limits::FORCED_LEAP)
+}
+
+fn hash(bytes: &Bytes) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}

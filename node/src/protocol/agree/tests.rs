@@ -1,0 +1,115 @@
+//! Agreeing under loss, duplication, reordering, cuts, crashes between storing and sending, and lost disks: one layout an
+//! epoch at all times, and after the faults everybody has the same, and no change was forgotten.
+
+mod forms;
+mod world;
+
+use world::{Faults, Run};
+
+use super::rules::{Rule, break_rule};
+
+/// Runs of each kind: some seconds together.
+const RUNS: u64 = 2000;
+
+fn all(seeds: std::ops::Range<u64>, faults: impl Fn(u64) -> Faults) -> Result<(u64, u64), String> {
+    let (mut decided, mut contended) = (0, 0);
+    for seed in seeds {
+        let mut run = Run::new(seed, faults(seed));
+        run.go().map_err(|why| format!("seed {seed}: {why}"))?;
+        decided += run.decided();
+        contended += run.ballots_outbid();
+    }
+    Ok((decided, contended))
+}
+
+fn kind(seed: u64) -> Faults {
+    Faults { nodes: [3, 4, 5, 7][(seed % 4) as usize], operators: [2, 5][(seed / 4 % 2) as usize], ..Faults::default() }
+}
+
+#[test]
+fn an_epoch_has_one_layout_on_every_node_at_all_times_and_all_end_with_the_same() {
+    let (decided, contended) = all(0..RUNS, kind).unwrap();
+    assert!(decided > RUNS, "{decided} decisions: the runs do not do much");
+    assert!(contended > RUNS / 10, "{contended} ballots met others: the runs are too quiet");
+}
+
+#[test]
+fn the_same_with_halves_that_are_cut_off_from_each_other() {
+    all(0..RUNS, |seed| Faults { cuts: true, ..kind(seed) }).unwrap();
+}
+
+#[test]
+fn the_same_with_disks_that_are_lost() {
+    all(0..RUNS, |seed| Faults { cuts: true, lost_disks: true, ..kind(seed) }).unwrap();
+}
+
+/// The check must notice when a rule is broken.
+fn is_found(rule: Rule, faults: impl Fn(u64) -> Faults) {
+    break_rule(Some(rule));
+    let found = all(0..20 * RUNS, faults);
+    break_rule(None);
+    let why = found.expect_err("nobody noticed");
+    assert!(why.contains("two layouts"), "{rule:?}: {why}");
+}
+
+#[test]
+fn votes_that_a_restart_forgets_are_found() {
+    is_found(Rule::ForgetVotes, |seed| Faults { cuts: true, ..kind(seed) });
+}
+
+#[test]
+fn a_vote_below_a_promise_is_found() {
+    is_found(Rule::AcceptBelowPromise, |seed| Faults { cuts: true, ..kind(seed) });
+}
+
+#[test]
+fn a_proposal_that_ignores_what_was_accepted_is_found() {
+    is_found(Rule::IgnoreAccepted, |seed| Faults { cuts: true, ..kind(seed) });
+}
+
+#[test]
+fn a_vote_after_a_lost_disk_is_found() {
+    is_found(Rule::VoteAfterLoss, |seed| Faults { cuts: true, lost_disks: true, ..kind(seed) });
+}
+
+#[test]
+fn without_a_majority_a_change_waits_and_goes_on_when_it_is_back() {
+    let mut run = Run::new(1, Faults { nodes: 5, operators: 0, ..Faults::none() });
+    run.pass(10_000);
+    run.cut_off(&[3, 4]); // the other three are a majority
+    run.commit_join(3);
+    run.pass(30_000);
+    assert_eq!((run.epoch(3), run.epoch(0)), (1, 1), "two of five have chosen");
+    run.heal();
+    run.pass(20_000);
+    assert_eq!((run.epoch(3), run.epoch(0)), (2, 2));
+    assert_eq!(run.members(0), 6);
+}
+
+#[test]
+fn a_forced_layout_wins_over_what_the_other_side_decides() {
+    let mut run = Run::new(2, Faults { nodes: 5, operators: 0, ..Faults::none() });
+    run.pass(10_000);
+    run.commit_join(0);
+    run.pass(5_000);
+    run.cut_off(&[3, 4]);
+    run.pass(1_000);
+    let refused = run.force_remove(0, 4).unwrap_err();
+    assert!(refused.contains("without force"), "{refused}");
+    run.force_remove(3, 0).unwrap();
+    run.commit_join(1); // the majority goes on meanwhile
+    run.pass(10_000);
+    assert_eq!(run.epoch(1), 3);
+    assert_eq!(run.epoch(3), crate::limits::FORCED_LEAP);
+    assert_eq!(run.overruled(), 0);
+    run.heal();
+    run.pass(20_000);
+    for node in 0..5 {
+        assert_eq!(run.epoch(node), crate::limits::FORCED_LEAP, "node {node}");
+    }
+    assert!(run.overruled() > 0, "nobody was told");
+    // And further changes are chosen as ever.
+    run.commit_join(2);
+    run.pass(10_000);
+    assert_eq!(run.epoch(1), crate::limits::FORCED_LEAP + 1);
+}
