@@ -43,6 +43,18 @@ pub struct File {
     /// `group`, `os` or `interval:<duration>`.
     #[serde(default = "group")]
     pub durability: String,
+    /// Nodes of a running cluster to which this one comes as a guest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub join: Vec<String>,
+    /// The zone with which a guest would join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The weight with which a guest would join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Guests that this node hears of become members without an operator's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto: bool,
     /// Accepts that whoever reaches the listeners can read and write: needed for others than loopback.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
@@ -82,7 +94,8 @@ impl DiskFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterFile {
-    /// 32 hexadecimal digits.
+    /// 32 hexadecimal digits. A guest may leave it out: the nodes that it comes to tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// At least 32 hexadecimal digits; keeps strangers out, and clients from forging contexts.
     pub secret: String,
@@ -92,7 +105,9 @@ pub struct ClusterFile {
     /// Copies of each partition.
     #[serde(default = "replicas")]
     pub replicas: u8,
-    /// All members, this node included.
+    /// The members of a new cluster, this node included. Later changes are the cluster's own: what a node has stored goes
+    /// before this. A guest leaves it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberFile>,
 }
 
@@ -151,8 +166,14 @@ pub struct Settings {
     pub cluster: [u8; 16],
     /// The cluster's secret.
     pub secret: Vec<u8>,
-    /// Who owns what.
+    /// Who owns what in a new cluster, or in the one that a guest has come to; what is stored goes before it.
     pub layout: Layout,
+    /// Nobody has said who owns what: it must be stored.
+    pub is_layout_unknown: bool,
+    /// This node as the member that it is, or would be.
+    pub card: Member,
+    /// Guests become members without an operator's word.
+    pub auto: bool,
     /// How often and how fast all copies are checked.
     pub scrub: ScrubRate,
     /// Bytes of the disk that are kept free, where somebody has said so.
@@ -230,19 +251,35 @@ impl File {
             .filter(|s| s.len() >= 16)
             .ok_or_else(|| wrong("`cluster.secret` must be at least 32 hexadecimal digits".into()))?;
         let durability = parse_durability(&self.durability).map_err(|e| wrong(format!("`durability`: {e}")))?;
-        let members = self.cluster.members.iter().map(|m| Member {
-            id: node_id(&cluster, &m.name),
-            name: m.name.clone(),
-            addr: m.addr.clone(),
-            zone: m.zone.clone(),
-            weight: m.weight,
-        });
-        let layout = Layout::first(self.cluster.partitions, self.cluster.replicas, members.collect())
-            .map_err(|e| wrong(format!("`cluster`: {e}")))?;
         let node = node_id(&cluster, &self.name);
-        if layout.member(node).is_none() {
-            return Err(wrong(format!("`{}` is not among `cluster.members`: add it", self.name)));
+        let members: Vec<Member> = self
+            .cluster
+            .members
+            .iter()
+            .map(|m| Member {
+                id: node_id(&cluster, &m.name),
+                name: m.name.clone(),
+                addr: m.addr.clone(),
+                zone: m.zone.clone(),
+                weight: m.weight,
+            })
+            .collect();
+        let card = members.iter().find(|m| m.id == node).cloned().unwrap_or_else(|| Member {
+            id: node,
+            name: self.name.clone(),
+            addr: self.listen.clone(),
+            zone: self.zone.clone().unwrap_or_else(zone),
+            weight: self.weight.unwrap_or_else(weight),
+        });
+        let is_guest = !self.join.is_empty();
+        if !is_guest && !members.iter().any(|m| m.id == node) {
+            let what = "is not among `cluster.members`: add it; or name nodes of a running cluster with `join`";
+            return Err(wrong(format!("`{}` {what}", self.name)));
         }
+        let is_layout_unknown = members.is_empty();
+        let members = if is_layout_unknown { vec![card.clone()] } else { members };
+        let layout = Layout::first(self.cluster.partitions, self.cluster.replicas, members)
+            .map_err(|e| wrong(format!("`cluster`: {e}")))?;
         Ok(Settings {
             node,
             name: self.name,
@@ -253,6 +290,9 @@ impl File {
             cluster,
             secret,
             layout,
+            is_layout_unknown,
+            card,
+            auto: self.auto,
             scrub: ScrubRate {
                 every: Some(Micros::secs(u64::from(self.disk.scrub_every_hours) * 3600)).filter(|span| span.0 > 0),
                 bytes_per_s: u64::from(self.disk.scrub_mib_per_s.max(1)) << 20,

@@ -69,6 +69,11 @@ pub enum StartError {
     /// The disk failed or is damaged while the node ran.
     #[error("the node stopped, and acknowledges nothing any more: {0}")]
     Disk(EngineError),
+    /// A guest that has never been told who owns what.
+    #[error(
+        "none of the nodes named in `join` can be reached, and nothing is known of their cluster yet: start one of them"
+    )]
+    NoLayout,
     /// The runtime could not be made.
     #[error("the system refused what the node needs: {0}")]
     System(#[from] std::io::Error),
@@ -185,6 +190,9 @@ impl Machine {
     /// Serves until told to stop (`None`), or until the disk fails.
     async fn serve(&mut self, store: Store<RocksEngine>) -> Result<Option<EngineError>, StartError> {
         let settings = &self.settings;
+        if settings.is_layout_unknown && !data::has_layout(&store).unwrap_or(true) {
+            return Err(StartError::NoLayout);
+        }
         let config = Config {
             node: settings.node,
             name: settings.name.clone(),
@@ -202,6 +210,7 @@ impl Machine {
             Err(why) => return Ok(Some(why)),
         };
         node.set_scrub_rate(Time(0), settings.scrub);
+        node.introduce_as(settings.card.clone(), settings.auto);
         if let Some(place) = &settings.pid_file {
             std::fs::write(place, format!("{}\n", std::process::id()))
                 .map_err(|why| StartError::File { place: place.clone(), why })?;

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `start`, `log` | `dynode start`: one node, until it is told to stop; its log |
+//! | `start`, `guest`, `log` | `dynode start`: one node, until it is told to stop; what a guest must learn first; its log |
 //! | `dev/` | `dynode dev`: a local cluster, one process a node |
 //! | `status`, `ring`, `svg`, `local` | what the nodes say of themselves, tables and drawings of it |
 //! | `scrub` | has nodes check all that they have stored |
@@ -21,6 +21,7 @@ mod bucket;
 mod data;
 mod dev;
 pub mod export;
+mod guest;
 pub mod import;
 mod list;
 mod local;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::output::{Done, Failure};
-use super::{dev, log};
+use super::{dev, guest, log};
 use crate::config::{ClusterFile, DiskFile, File, MemberFile, PARTITIONS, REPLICAS, Settings, parse_durability};
 
 const NAME_DEFAULT: &str = "n0";
@@ -20,7 +20,7 @@ const LISTEN_DEFAULT: &str = "127.0.0.1:7100";
     process id to dynode.pid beside its dynode.toml. SIGTERM and Ctrl-C stop it after what is under way is answered.")]
 pub(super) struct StartArgs {
     /// The node's dynode.toml
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "data", "listen", "http", "resp", "join", "zone", "weight", "durability"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "data", "listen", "http", "resp", "join", "secret", "auto", "zone", "weight", "durability"])]
     config: Option<PathBuf>,
     /// Its name [default: n0]
     #[arg(long)]
@@ -37,9 +37,16 @@ pub(super) struct StartArgs {
     /// Where the Redis protocol is to be served
     #[arg(long, value_name = "HOST:PORT")]
     resp: Option<String>,
-    /// Join the cluster of this node (not possible yet)
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Come to the cluster of this node as a guest; `dynode join` makes it a member. Repeat it for further nodes
+    #[arg(long, value_name = "HOST:PORT", requires = "secret")]
     join: Vec<String>,
+    /// The cluster's secret, of which the guest keeps a copy: the dynode.toml of one of its nodes, or a file with the
+    /// secret's hexadecimal digits
+    #[arg(long, value_name = "FILE", requires = "join")]
+    secret: Option<PathBuf>,
+    /// Make guests that this node hears of members, without an operator's word
+    #[arg(long)]
+    auto: bool,
     /// What the node fails together with, such as a rack [default: default]
     #[arg(long)]
     zone: Option<String>,
@@ -88,7 +95,11 @@ fn settings(args: StartArgs) -> Result<Settings, Failure> {
     };
     let mut file = File::read(&place).map_err(|e| wrong(&e))?;
     file.insecure |= insecure;
+    let found = if file.join.is_empty() { None } else { guest::look(&mut file)? };
     let mut settings = file.check(&place.display().to_string()).map_err(|e| wrong(&e))?;
+    if let Some(layout) = found {
+        (settings.layout, settings.is_layout_unknown) = (layout, false);
+    }
     settings.pid_file = Some(place.with_file_name(dev::PID_FILE));
     Ok(settings)
 }
@@ -99,14 +110,6 @@ fn wrong(e: &crate::config::ConfigError) -> Failure {
 
 /// The dynode.toml of a cluster of one node: made now, or there already and not contradicted.
 fn own_cluster(args: StartArgs) -> Result<PathBuf, Failure> {
-    if !args.join.is_empty() {
-        let what = "joining a running cluster is not possible yet";
-        return Err(Failure::new("not_yet", what).advice(
-            "For a cluster on this machine: dynode dev. For one on several machines, give every node a dynode.toml with \
-             the same [cluster] table (id, secret, all members) and run `dynode start --config` on each; `dynode dev` \
-             writes such files to begin with. Without --join a cluster of this one node is made.",
-        ));
-    }
     // Clap has seen to it that there is one.
     let dir = args.data.clone().unwrap_or_default();
     let place = dir.join(dev::CONFIG_FILE);
@@ -119,24 +122,38 @@ fn own_cluster(args: StartArgs) -> Result<PathBuf, Failure> {
     let listen = args.listen.unwrap_or_else(|| LISTEN_DEFAULT.into());
     let zone = args.zone.unwrap_or_else(|| "default".into());
     let member = MemberFile { name: name.clone(), addr: listen.clone(), zone, weight: args.weight.unwrap_or(1) };
-    let file = File {
+    let cluster = ClusterFile {
+        id: dev::random_hex(16),
+        secret: dev::random_hex(32),
+        partitions: PARTITIONS,
+        replicas: REPLICAS,
+        members: vec![member.clone()],
+    };
+    let cluster = match &args.secret {
+        None => cluster,
+        Some(place) => {
+            ClusterFile { id: String::new(), secret: guest::secret_in(place)?, members: Vec::new(), ..cluster }
+        }
+    };
+    let mut file = File {
         name,
         data: dev::DATA_DIR.into(),
         listen,
         http: args.http,
         resp: args.resp,
         durability: args.durability.unwrap_or_else(|| "group".into()),
+        zone: Some(member.zone).filter(|_| !args.join.is_empty()),
+        weight: Some(member.weight).filter(|_| !args.join.is_empty()),
+        join: args.join,
+        auto: args.auto,
         insecure: args.insecure,
         disk: DiskFile::default(),
-        cluster: ClusterFile {
-            id: dev::random_hex(16),
-            secret: dev::random_hex(32),
-            partitions: PARTITIONS,
-            replicas: REPLICAS,
-            members: vec![member],
-        },
+        cluster,
     };
     // What could not start must not be left behind.
+    if !file.join.is_empty() && guest::look(&mut file)?.is_none() {
+        return Err(guest::nobody(&file));
+    }
     file.clone().check(&place.display().to_string()).map_err(|e| wrong(&e))?;
     dev::write_config(&place, &file)?;
     Ok(place)
@@ -145,13 +162,14 @@ fn own_cluster(args: StartArgs) -> Result<PathBuf, Failure> {
 /// Flags that say something else than the file that is there.
 fn agree(file: &File, args: &StartArgs, place: &Path) -> Result<(), Failure> {
     let member = file.cluster.members.iter().find(|member| member.name == file.name);
-    let weight = member.map(|member| member.weight.to_string());
+    let weight = member.map(|member| member.weight).or(file.weight).map(|weight| weight.to_string());
+    let zone = member.map(|member| member.zone.as_str()).or(file.zone.as_deref());
     let said = [
         ("--name", args.name.as_deref(), Some(file.name.as_str())),
         ("--listen", args.listen.as_deref(), Some(file.listen.as_str())),
         ("--http", args.http.as_deref(), file.http.as_deref()),
         ("--resp", args.resp.as_deref(), file.resp.as_deref()),
-        ("--zone", args.zone.as_deref(), member.map(|member| member.zone.as_str())),
+        ("--zone", args.zone.as_deref(), zone),
         ("--weight", args.weight.map(|w| w.to_string()).as_deref(), weight.as_deref()),
         ("--durability", args.durability.as_deref(), Some(file.durability.as_str())),
     ]
@@ -214,10 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn joining_is_answered_with_what_is_possible() {
-        let refused = settings(parse("dynode start --data d --join 127.0.0.1:7100")).unwrap_err().to_string();
-        assert!(refused.contains("not possible yet") && refused.contains("dynode dev"), "{refused}");
-        assert!(!Path::new("d").exists());
+    fn a_guest_whose_cluster_cannot_be_reached_is_told_so_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "00112233445566778899aabbccddeeff\n").unwrap();
+        let data = dir.path().join("x");
+        let line = format!("dynode start --data {} --join 127.0.0.1:1 --secret {}", data.display(), secret.display());
+        let refused = settings(parse(&line)).unwrap_err().to_string();
+        assert!(refused.contains("127.0.0.1:1") && refused.contains("can be reached"), "{refused}");
+        assert!(!data.exists());
+        std::fs::write(&secret, "no secret").unwrap();
+        let refused = settings(parse(&line)).unwrap_err().to_string();
+        assert!(refused.contains("hexadecimal"), "{refused}");
     }
 
     #[test]

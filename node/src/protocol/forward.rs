@@ -45,7 +45,8 @@ impl<E: Engine> Node<E> {
     pub(super) fn is_for_an_owner(&self, partition: PartitionId, from: Origin) -> bool {
         let reachable = || self.config.layout.owners(partition).iter().any(|n| self.is_up(*n));
         let owns = self.owns(partition) && self.withheld(partition).is_none();
-        !owns && (from != Origin::Client || reachable() || self.owns(partition))
+        // Who is not a member takes nothing in the place of others.
+        !owns && (from != Origin::Client || reachable() || self.owns(partition) || !self.is_member())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -129,7 +130,7 @@ impl<E: Engine> Node<E> {
                 return Ok(Then::Wait(None));
             }
             let full = self.writes_refused.is_some() && matches!(op.message, Message::Put(_));
-            if !op.strict && !full && self.withheld(op.partition).is_none() {
+            if !op.strict && !full && self.is_member() && self.withheld(op.partition).is_none() {
                 self.stand_in(now, op, out)?;
                 return Ok(Then::Done);
             }

@@ -504,7 +504,9 @@ impl<E: Engine> Node<E> {
     /// Would this node ask that one now?
     pub fn is_up(&self, node: NodeId) -> bool {
         node == self.config.node
-            || (self.up.contains(&node) && self.breakers.is_closed(node) && self.liveness(node) != Liveness::Down)
+            || (self.up.contains(&node)
+                && self.breakers.is_closed(node)
+                && (self.liveness(node) != Liveness::Down || self.agree.knows_guest(node)))
     }
 
     fn owns(&self, partition: PartitionId) -> bool {

@@ -7,12 +7,14 @@
 //! node before it is synced). A directory restored from a backup cannot know it: its peers tell (`protocol/lives.rs`).
 
 use bytes::Bytes;
-use dynode_ring::NodeId;
+use dynode_ring::{Layout, NodeId};
 use dynode_storage::engine::Step;
 use dynode_storage::store::Past;
-use dynode_storage::{Engine, EngineError, Space, View};
+use dynode_storage::{Engine, EngineError, Space, Store, View};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+
+use crate::protocol::agree::Stored;
 
 const IDENTITY: &[u8] = b"identity";
 const RUN: &[u8] = b"run";
@@ -104,6 +106,17 @@ pub fn begin_run<E: Engine>(engine: &mut E, wanted: &Identity, synced_before_sen
 /// Notes that the run ended cleanly: everything is synced.
 pub fn end_run<E: Engine>(engine: &mut E, synced_before_sent: bool) -> Result<(), EngineError> {
     engine.write(&[record(RUN, &Run { format: 1, boot: boot_id(), synced_before_sent, clean: true })], true)
+}
+
+/// Is it stored who owns what?
+pub fn has_layout<E: Engine>(store: &Store<E>) -> Result<bool, EngineError> {
+    Ok(matches!(Stored::read(|name| store.record(name))?, Ok(stored) if stored.layout().is_some()))
+}
+
+/// The layout that was gone by last, where that can be read of a damaged database.
+pub fn last_layout<V: View>(view: &V) -> Option<Layout> {
+    let stored = Stored::read(|name| view.get(Space::Meta, name.as_bytes()));
+    stored.ok()?.ok()?.layout().cloned()
 }
 
 /// A life number greater than any the node has had, from where a lost or restored disk cannot take it back: milliseconds

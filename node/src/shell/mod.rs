@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use dynode_client::wire::{ErrorCode, Frame, Message, Role as Greeting, Welcome, handshake};
-use dynode_ring::NodeId;
+use dynode_ring::{Member, NodeId};
 use dynode_storage::{Engine, EngineError};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -74,6 +74,16 @@ pub async fn run<E: Engine>(
     ended.map(|()| shell.node)
 }
 
+/// Greets the node at `addr` as a peer, and says why it refuses, if it does.
+///
+/// # Errors
+///
+/// What it says, or that it cannot be reached.
+pub async fn knock(at: Member, own: NodeId, cluster: [u8; 16], secret: &[u8]) -> Result<(), String> {
+    let token = peer_token(secret, &cluster, own);
+    peers::call(at, own, cluster, token).await.1.map(|_| ())
+}
+
 /// The proof that a peer knows the cluster's secret.
 pub fn peer_token(secret: &[u8], cluster: &[u8; 16], node: NodeId) -> [u8; 16] {
     let key = blake3::derive_key("dynode 2026 peer token v1", secret);
@@ -97,6 +107,8 @@ struct Shell<'a, E: Engine> {
     strangers: BTreeMap<u64, Instant>,
     next_connection: u64,
     peers: BTreeMap<NodeId, Peer>,
+    /// The state of the node's neighbours that `peers` is of.
+    neighbours: u64,
     calls: JoinSet<(NodeId, Result<Called, String>)>,
     timer: Pin<Box<Sleep>>,
     timer_at: Instant,
@@ -109,9 +121,9 @@ struct Shell<'a, E: Engine> {
 impl<'a, E: Engine> Shell<'a, E> {
     fn new(node: Node<E>, setup: &'a Setup, door: &'a mut Door) -> Shell<'a, E> {
         let origin = Instant::now();
-        let others = node.layout().members().iter().filter(|m| m.id != node.id());
-        let peers = others.map(|m| (m.id, Peer::new(m.clone()))).collect();
+        let peers = node.neighbours().map(|m| (m.id, Peer::new(m.clone()))).collect();
         Shell {
+            neighbours: node.agree().neighbours_version(),
             node,
             room: setup.room.clone(),
             room_asked: origin,
@@ -185,6 +197,9 @@ impl<'a, E: Engine> Shell<'a, E> {
         let decided = Instant::now();
         self.node.end_turn()?;
         let committed = Instant::now();
+        if self.neighbours != self.node.agree().neighbours_version() {
+            self.follow_neighbours();
+        }
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain() {
             if let Effect::Reply { to, message, .. } = &effect {
@@ -215,6 +230,29 @@ impl<'a, E: Engine> Shell<'a, E> {
         let waiting: usize = self.connections.values().map(Connection::waiting).sum();
         meter.out_bytes.store(waiting as u64, Relaxed);
         meter.inside.store(self.door.under_way() as u64, Relaxed);
+    }
+
+    /// Members have come, gone, or moved: connections to them follow.
+    fn follow_neighbours(&mut self) {
+        self.neighbours = self.node.agree().neighbours_version();
+        let wanted: BTreeMap<NodeId, Member> = self.node.neighbours().map(|m| (m.id, m.clone())).collect();
+        let is_other = |id: &NodeId, peer: &Peer| wanted.get(id).is_none_or(|member| member.addr != peer.member.addr);
+        let over: Vec<NodeId> = self.peers.iter().filter(|(id, peer)| is_other(id, peer)).map(|(id, _)| *id).collect();
+        for id in over {
+            let Some(peer) = self.peers.remove(&id) else { continue };
+            info!(peer = %peer.member.name, addr = %peer.member.addr, "let go");
+            if let Link::Up(number) = peer.state {
+                self.close(number, &Over::Done);
+            }
+        }
+        for (id, member) in wanted {
+            match self.peers.get_mut(&id) {
+                Some(peer) => peer.member = member,
+                None => {
+                    self.peers.insert(id, Peer::new(member));
+                }
+            }
+        }
     }
 
     /// Before the disk is entirely full, no new values are taken.
@@ -365,6 +403,8 @@ impl<'a, E: Engine> Shell<'a, E> {
         while let Poll::Ready(Some(Ok((node, result)))) = self.calls.poll_join_next(cx) {
             let called = result.and_then(|c| c.stream.peer_addr().map(|addr| (c, addr)).map_err(|e| e.to_string()));
             match called {
+                // Nobody who was let go meanwhile.
+                Ok(_) if !self.peers.get(&node).is_some_and(|peer| matches!(peer.state, Link::Calling)) => {}
                 Ok((Called { stream, rest }, addr)) => {
                     let number = self.add(Connection::new(stream, addr, Role::PeerOut(node), rest));
                     if let Some(peer) = self.peers.get_mut(&node) {
@@ -430,7 +470,9 @@ impl<'a, E: Engine> Shell<'a, E> {
 /// their own bound, so that none of them starves the one before it.
 fn out_bytes_max(message: &Message) -> usize {
     match message {
-        Message::Ping(_) | Message::PingFor(_) | Message::Members(_) => limits::PEER_OUT_BYTES_GOSSIP,
+        Message::Ping(_) | Message::PingFor(_) | Message::Members(_) | Message::Standing(_) => {
+            limits::PEER_OUT_BYTES_GOSSIP
+        }
         Message::Digests(_)
         | Message::Pull(_)
         | Message::Behind(_)
@@ -472,10 +514,10 @@ fn role_of<E: Engine>(setup: &Setup, node: &Node<E>, role: &Greeting) -> Result<
             if peer_token(&setup.secret, &setup.cluster, id) != *token {
                 return Err("the caller does not know the cluster's secret".into());
             }
-            match node.layout().member(id) {
-                Some(_) if id != node.id() => Ok(Role::PeerIn(id)),
-                Some(_) => Err("the caller says that it is this very node: two nodes of one name?".into()),
-                None => Err(format!("node {id} is not a member of this cluster")),
+            // Who knows the secret is at least a guest; what it may do is decided by what it asks.
+            match id != node.id() {
+                true => Ok(Role::PeerIn(id)),
+                false => Err("the caller says that it is this very node: two nodes of one name?".into()),
             }
         }
     }

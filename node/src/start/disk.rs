@@ -127,7 +127,8 @@ pub(super) fn rebuild(settings: &Settings, progress: impl FnMut(u32)) -> Result<
     if let Some(wreck) = &wreck {
         data::check_owner(wreck, &identity(settings)).map_err(NotRebuilt::Foreign)?;
     }
-    let layout = &settings.layout;
+    // What was changed since the cluster was made is stored.
+    let layout = &wreck.as_ref().and_then(data::last_layout).unwrap_or_else(|| settings.layout.clone());
     let ownership = |partition| match (layout.owns(settings.node, partition), layout.owners(partition).len()) {
         (true, 1) => Ownership::Alone,
         (true, _) => Ownership::Shared,

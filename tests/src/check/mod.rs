@@ -95,6 +95,9 @@ impl World {
             Observation::OtherLayout { .. } => {
                 Err(Violation::new("8 no false word", format!("n{at} sees another layout where there is one")))
             }
+            Observation::Overruled { .. } | Observation::NoLayout { .. } => {
+                Err(Violation::new("8 no false word", format!("n{at} says {what:?} where nobody forced anything")))
+            }
             Observation::Discarded { detail, .. } if detail.contains("simulated") => Ok(()),
             Observation::Discarded { partition, detail, .. } | Observation::Shelved { partition, detail } => {
                 let what = format!("n{at} finds partition {partition} damaged, and nothing was: {detail}");
@@ -113,6 +116,9 @@ impl World {
             | Observation::Rebuilt { .. }
             | Observation::Scrubbed { .. }
             | Observation::HandedOff { .. }
+            | Observation::Guest { .. }
+            | Observation::Adopted { .. }
+            | Observation::Forced { .. }
             | Observation::ScanBegan { .. }
             | Observation::ScanEnded { .. } => Ok(()),
         }

@@ -42,7 +42,10 @@ impl Tally {
 
     /// What is said where nothing happens: digests, and who is there.
     pub fn idle_bytes(&self) -> u64 {
-        ["Digests", "Clocks", "Ping", "PingFor", "Ack", "Members"].iter().map(|name| self.of(name).bytes).sum()
+        ["Digests", "Clocks", "Ping", "PingFor", "Ack", "Members", "Standing"]
+            .iter()
+            .map(|name| self.of(name).bytes)
+            .sum()
     }
 
     /// What came to a node.

@@ -130,8 +130,8 @@ impl World {
     }
 
     fn post(&mut self, at: u64, letter: Letter) {
-        use Message::{Ack, Members, Ping, PingFor};
-        let is_liveness = matches!(letter.message, Ping(_) | PingFor(_) | Ack(_) | Members(_));
+        use Message::{Ack, Members, Ping, PingFor, Standing};
+        let is_liveness = matches!(letter.message, Ping(_) | PingFor(_) | Ack(_) | Members(_) | Standing(_));
         if !is_liveness {
             return self.put_on_its_way(at, letter);
         }

@@ -250,6 +250,7 @@ impl Trace {
             Message::PingFor(m) => format!("{name} {} {LIVENESS}", self.node(NodeId(m.target))),
             Message::Ack(m) => format!("{name} heard: {} {LIVENESS}", m.heard),
             Message::Ping(_) | Message::Members(_) => format!("{name} {LIVENESS}"),
+            Message::Standing(m) => format!("{name} at epoch {} {LIVENESS}", m.epoch),
             _ => name.to_string(),
         }
     }

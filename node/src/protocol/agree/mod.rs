@@ -160,6 +160,8 @@ pub struct Agree {
     next_news: Time,
     next_standing: Time,
     guests: BTreeMap<NodeId, Guest>,
+    /// How often members or guests have changed.
+    neighbours: u64,
     /// This node as the member that it would be.
     card: Option<Member>,
     /// Guests become members without an operator's word.
@@ -206,6 +208,7 @@ impl Agree {
             next_news: now,
             next_standing: now,
             guests: BTreeMap::new(),
+            neighbours: 0,
             card: None,
             auto_join: false,
             unstored: Unstored { decision: true, ..Unstored::default() },
@@ -242,6 +245,16 @@ impl Agree {
     /// The nodes that are not members, and have been heard of lately.
     pub fn guests(&self) -> impl Iterator<Item = &Guest> {
         self.guests.values()
+    }
+
+    /// Was this node, which is not a member, heard of lately?
+    pub fn knows_guest(&self, node: NodeId) -> bool {
+        self.guests.contains_key(&node)
+    }
+
+    /// Another number whenever members or guests are others.
+    pub fn neighbours_version(&self) -> u64 {
+        self.neighbours
     }
 
     /// Does the layout name this node?
@@ -382,6 +395,7 @@ impl Agree {
         self.unvoted.clear();
         let members = &self.decision.layout;
         self.guests.retain(|id, _| members.member(*id).is_none());
+        self.neighbours += 1;
         self.unstored = Unstored { decision: true, vote: true, staged: true };
         self.decided.push(decision);
         self.learn_own_votes();

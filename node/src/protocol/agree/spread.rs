@@ -85,8 +85,11 @@ impl Agree {
         if self.guests.len() >= limits::GUESTS_MAX && !self.guests.contains_key(&from) {
             return; // it goes on telling
         }
-        let is_new = self.guests.insert(from, Guest { member, former: guest.former, heard: now }).is_none();
-        if is_new {
+        let known = self.guests.insert(from, Guest { member: member.clone(), former: guest.former, heard: now });
+        if known.as_ref().is_none_or(|known| known.member != member) {
+            self.neighbours += 1;
+        }
+        if known.is_none() {
             out.observe(Observation::Guest { peer: from, former: guest.former });
         }
         self.join_by_itself(now, from);
@@ -171,7 +174,9 @@ impl Agree {
     }
 
     pub(super) fn spread(&mut self, now: Time, out: &mut Effects) {
+        let before = self.guests.len();
         self.guests.retain(|_, guest| now - guest.heard < limits::GUEST_GONE_AFTER);
+        self.neighbours += u64::from(self.guests.len() != before);
         if self.news > 0 && now >= self.next_news {
             self.news -= 1;
             self.next_news = now + limits::LAYOUT_NEWS_EVERY;
