@@ -97,6 +97,7 @@ mod health;
 mod hedge;
 mod keys;
 mod link;
+mod operate;
 mod request;
 mod retry;
 mod routing;

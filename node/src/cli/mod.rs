@@ -5,6 +5,7 @@
 //! | `start`, `guest`, `log` | `dynode start`: one node, until it is told to stop; what a guest must learn first; its log |
 //! | `dev/` | `dynode dev`: a local cluster, one process a node |
 //! | `status`, `ring`, `svg`, `local` | what the nodes say of themselves, tables and drawings of it |
+//! | `change/` | `join`, `leave`, `replace`, `remove`, `set`, `plan`, `commit`, `cancel` |
 //! | `scrub` | has nodes check all that they have stored |
 //! | `data`, `list` | `get`, `put`, `delete`; `list` |
 //! | [`transfer`] | many files or keys at once: walking, bounds, retries, progress, the summary |
@@ -18,6 +19,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "people, files, processes and clocks are here")]
 
 mod bucket;
+mod change;
 mod data;
 mod dev;
 pub mod export;
@@ -80,6 +82,22 @@ enum Command {
     Members,
     /// Show who owns what, or where a key lives
     Ring(ring::RingArgs),
+    /// Stage that a guest becomes a member
+    Join(change::JoinArgs),
+    /// Stage that a member leaves, and hands over what it has
+    Leave(change::NameArgs),
+    /// Stage that a guest takes the place of a member, which may be dead
+    Replace(change::ReplaceArgs),
+    /// Stage that a dead member is no longer one
+    Remove(change::NameArgs),
+    /// Stage another weight or zone of a member
+    Set(change::SetArgs),
+    /// Show what the staged changes would move
+    Plan,
+    /// Make the staged changes the next layout
+    Commit(change::CommitArgs),
+    /// Forget the staged changes
+    Cancel,
     /// Show what the node asked holds itself, for checking and debugging
     Local(local::LocalArgs),
     /// Have nodes read and check all that they have stored
@@ -130,6 +148,14 @@ fn execute(target: &TargetArgs, command: Command) -> Done {
             Command::Status => status::status(target).await,
             Command::Members => status::members(target).await,
             Command::Ring(args) => ring::run(target, args).await,
+            Command::Join(args) => change::join(target, args).await,
+            Command::Leave(args) => change::leave(target, args).await,
+            Command::Replace(args) => change::replace(target, args).await,
+            Command::Remove(args) => change::remove(target, args).await,
+            Command::Set(args) => change::set(target, args).await,
+            Command::Plan => change::plan(target).await,
+            Command::Commit(args) => change::commit(target, args).await,
+            Command::Cancel => change::cancel(target).await,
             Command::Local(args) => local::run(target, args).await,
             Command::Scrub(args) => scrub::run(target, args).await,
             Command::Get(args) => data::get(target, args).await,
@@ -166,7 +192,12 @@ mod tests {
             "dynode dev --nodes 5 --data d --base-port 7200 --durability os --partitions 64 --replicas 2",
             "dynode start --config d/n0/dynode.toml",
             "dynode start --name a --data d --listen 127.0.0.1:1 --http 127.0.0.1:2 --resp 127.0.0.1:3",
-            "dynode start --data d --join 127.0.0.1:7100 --join 127.0.0.1:7110 --zone z --weight 2 --durability os",
+            "dynode start --data d --join 127.0.0.1:7100 --join 127.0.0.1:7110 --secret f --zone z --weight 2 --durability os",
+            "dynode join 127.0.0.1:7150 --weight 2 --zone z",
+            "dynode replace n1 n5",
+            "dynode set n1 --weight 3",
+            "dynode commit --yes --wait --force",
+            "dynode plan --json",
             "dynode status --json",
             "dynode --json --node a:1 status --node b:2",
             "dynode ring --key b/k --svg ring.svg --partitions",

@@ -170,6 +170,7 @@ impl<E: Engine> Node<E> {
             "version": env!("CARGO_PKG_VERSION"),
             "cluster": hex(&self.config.cluster),
             "epoch": layout.epoch(),
+            "changes": self.changes_report(),
             "durability": durability,
             "uptime_seconds": now.0 / 1_000_000,
             "partitions_owned": owned,

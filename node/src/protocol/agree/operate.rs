@@ -211,6 +211,7 @@ impl Agree {
             "settled": given.settled,
             "standing": if self.is_member() { "member" } else if self.former { "former member" } else { "guest" },
             "votes": self.is_member() && self.knows_its_votes(),
+            "card": self.card.as_ref().map(member_json),
             "members": layout.members().len(),
             "majority": majority(layout.members().len()),
             "reachable": self.reachable(),
