@@ -10,6 +10,8 @@ mod dev;
 mod disk;
 #[path = "processes/hostile.rs"]
 mod hostile;
+#[path = "processes/members.rs"]
+mod members;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -50,7 +50,10 @@ pub(super) async fn members_json(client: &Client) -> Result<Value, Error> {
         json
     };
     let members: Vec<Value> = shares(&layout).iter().map(json).collect();
-    Ok(json!({ "epoch": layout.epoch(), "asked": client.node().1, "members": members }))
+    let (guests, changes) = (&report["changes"]["guests"], &report["changes"]["changes"]);
+    Ok(json!({
+        "epoch": layout.epoch(), "asked": client.node().1, "members": members, "guests": guests, "changes": changes,
+    }))
 }
 
 async fn report_of_asked(client: &Client) -> Result<Value, Error> {
@@ -98,7 +101,22 @@ pub(super) async fn members(target: &TargetArgs) -> Done {
             Cell::faint(member.id.to_string()),
         ]);
     }
-    print(&format!("as {} sees them\n\n{}", client.node().1, table.render()))
+    print(&format!("as {} sees them\n\n{}{}", client.node().1, table.render(), to_come(&report).concat()))
+}
+
+/// Guests, and changes that are staged, as the node that made the report knows of them: a line each.
+fn to_come(report: &Value) -> Vec<String> {
+    let list = |field: &str| report["changes"][field].as_array().cloned().unwrap_or_default();
+    let text = |json: &Value, field: &str| json[field].as_str().unwrap_or("?").to_string();
+    let guest = |guest: &Value| {
+        let kind = if guest["former"] == true { "former member:" } else { "guest:" };
+        format!("{} {} at {}, owns nothing\n", kind.yellow(), text(guest, "name"), text(guest, "addr"))
+    };
+    let change = |change: &Value| {
+        let state = if change["committed"] == true { "committed:" } else { "staged:" };
+        format!("{} {}\n", state.yellow(), text(change, "text"))
+    };
+    list("guests").iter().map(guest).chain(list("changes").iter().map(change)).collect()
 }
 
 /// What the node that made the report says of a member: of itself, that it is alive.
@@ -237,6 +255,8 @@ fn as_table(client: &Client, layout: &Layout, seen: &[Seen]) -> String {
         units::counted(seen.len() as u64, "node"),
         table.render(),
     );
+    let told = seen.iter().find_map(|seen| seen.report.as_ref().ok().filter(|report| !report["changes"].is_null()));
+    remarks.extend(told.map(to_come).unwrap_or_default().into_iter().map(|line| line.trim_end().to_string()));
     if !remarks.is_empty() {
         text.push('\n');
     }
