@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use dynode_client::{BucketIs, BucketKind, Quorum};
 use serde_json::json;
 
-use super::data::text_json;
 use super::output::{Done, print, print_json};
+use super::reports::BucketReport;
 use super::table::Table;
 use super::target::TargetArgs;
 use super::units;
@@ -79,26 +79,19 @@ pub(super) async fn run(target: &TargetArgs, args: BucketArgs) -> Done {
                 .await?
         }
     };
-    show(target, &is)
+    show(target, is)
 }
 
-fn show(target: &TargetArgs, is: &BucketIs) -> Done {
-    let kind = match is.properties.kind {
-        BucketKind::Siblings => "siblings",
-        BucketKind::Lww => "lww",
-    };
-    let (r, w, ttl) = (is.properties.r.to_string(), is.properties.w.to_string(), is.properties.ttl_ms);
+fn show(target: &TargetArgs, is: BucketIs) -> Done {
+    let is = BucketReport::from(is);
     if target.json {
-        let since = (is.since.0 > 0).then(|| is.since.ms());
-        return print_json(&json!({
-            "bucket": text_json(&is.bucket), "kind": kind, "n": is.n, "r": r, "w": w, "ttl_ms": ttl, "since_ms": since,
-        }));
+        return print_json(&json!(is));
     }
     let mut table = Table::pairs();
-    table.pair("kind", kind);
+    table.pair("kind", is.kind);
     table.pair("copies", is.n.to_string());
-    table.pair("r", r);
-    table.pair("w", w);
-    table.pair("ttl", ttl.map_or_else(|| "none".into(), |ms| units::time(Duration::from_millis(ms))));
+    table.pair("r", is.r);
+    table.pair("w", is.w);
+    table.pair("ttl", is.ttl_ms.map_or_else(|| "none".into(), |ms| units::time(Duration::from_millis(ms))));
     print(&table.render())
 }

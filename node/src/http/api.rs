@@ -12,7 +12,7 @@ use utoipa::openapi::OpenApi as Document;
 
 use super::app::App;
 use super::refusal::Refusal;
-use super::{cluster, keys, kv, metrics};
+use super::{buckets, cluster, keys, kv, metrics};
 
 const PAGE: &str = include_str!("page.html");
 
@@ -26,6 +26,7 @@ const PAGE: &str = include_str!("page.html");
     ),
     tags(
         (name = "keys", description = "Values, their siblings and contexts"),
+        (name = "buckets", description = "What buckets are like"),
         (name = "cluster", description = "Who is there, and who owns what"),
         (name = "local", description = "What this node holds itself"),
         (name = "health", description = "Probes and counters"),
@@ -35,6 +36,8 @@ const PAGE: &str = include_str!("page.html");
         kv::put,
         kv::delete,
         keys::list,
+        buckets::get,
+        buckets::put,
         cluster::status,
         cluster::ring,
         cluster::members,
@@ -78,6 +81,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         // An empty key is a mistake of its own, and named as such.
         .route("/kv/{bucket}/", key())
         .route("/kv/{bucket}", get(keys::list))
+        .route("/buckets/{bucket}", get(buckets::get).put(buckets::put))
         .route("/cluster/status", get(cluster::status))
         .route("/cluster/ring", get(cluster::ring))
         .route("/cluster/members", get(cluster::members))

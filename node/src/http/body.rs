@@ -60,7 +60,7 @@ pub(super) async fn read(
 }
 
 async fn take(mut body: Body, said: Option<usize>, budget: &Budget, max: usize) -> Result<(Bytes, Held), Refusal> {
-    let too_large = || Refusal::too_large(format!("the value has more than the {max} bytes that are allowed"));
+    let too_large = || Refusal::too_large(format!("the body has more than the {max} bytes that are allowed"));
     if said.is_some_and(|bytes| bytes > max) {
         drain(body).await;
         return Err(too_large());

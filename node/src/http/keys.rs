@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
 use dynode_client::wire::limits::KEY_BYTES_MAX;
 use serde::Serialize;
@@ -18,6 +18,7 @@ use super::limits::{KEYS_DEFAULT, KEYS_MAX};
 use super::listing::{self, Wanted};
 use super::params::{Query, bucket};
 use super::refusal::Refusal;
+use crate::cli::reports::Text;
 
 /// What a cursor begins with: its format.
 const CURSOR: u8 = 1;
@@ -38,23 +39,6 @@ pub(super) struct KeyPage {
     /// Why, of one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-}
-
-/// Bytes: a string where they are text, else an object with their base64.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-enum Text {
-    Text(String),
-    Bytes { base64: String },
-}
-
-impl From<Bytes> for Text {
-    fn from(bytes: Bytes) -> Text {
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Text::Text(text.into()),
-            Err(_) => Text::Bytes { base64: STANDARD.encode(&bytes) },
-        }
-    }
 }
 
 /// List keys

@@ -27,6 +27,9 @@ pub(super) const HEADERS_MAX: usize = 64;
 /// answer is 429.
 pub(super) const BODY_BYTES_MAX: usize = 256 << 20;
 
+/// A bucket's properties, as JSON: ten times what all of them take.
+pub(super) const PROPERTIES_BYTES_MAX: usize = 2 << 10;
+
 /// A body that is too large is read on to its end for so long, so that the client sees the answer rather than a reset.
 pub(super) const DRAIN_TIME: Duration = Duration::from_secs(2);
 

@@ -13,6 +13,7 @@
 //! | `refusal` | errors as JSON |
 //! | `kv`, `seen`, `conditions` | a key: reading and writing; what was read as an answer; `If-Match` and `If-None-Match` |
 //! | `keys`, `listing` | a page of keys; putting it together from all partitions |
+//! | `buckets` | what a bucket is like, and changing it |
 //! | `cluster` | the cluster, this node's own copies, probes |
 //! | `metrics` | all counters as Prometheus text |
 //!
@@ -21,6 +22,7 @@
 mod api;
 mod app;
 mod body;
+mod buckets;
 mod cluster;
 mod conditions;
 mod keys;

@@ -1,9 +1,10 @@
 //! The HTTP front end over real sockets, on a node in this process.
 //!
 //! `keys`: what is written is read. `words`: what cannot be understood, and the description. `hostile`: clients that send too
-//! much, too slowly, or half.
+//! much, too slowly, or half. `buckets`: their properties.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "sockets, threads and clocks are real here")]
 
+mod buckets;
 mod hostile;
 mod keys;
 mod served;

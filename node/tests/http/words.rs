@@ -45,6 +45,12 @@ fn every_mistake_is_named() {
         ("GET /kv/b?cursor=x", 400, "`cursor`"),
         (&format!("GET /kv/b?prefix={long}"), 400, "`prefix`"),
         ("GET /kv/b?after=x", 400, "no parameter `after`"),
+        (&format!("GET /buckets/{long}"), 413, "1024 are allowed"),
+        ("GET /buckets/%zz", 400, "not percent-encoded"),
+        ("GET /buckets/b?kind=lww", 400, "no parameter `kind`"),
+        ("PUT /buckets/b", 400, "no JSON"),
+        ("DELETE /buckets/b", 405, "DELETE"),
+        ("GET /buckets", 404, "nothing at `/buckets`"),
         ("GET /cluster/ring?key=x", 400, "`key`"),
         ("GET /cluster/status?x", 400, "no parameter `x`"),
         ("GET /local/clocks?x=", 400, "no parameter `x`"),
@@ -84,7 +90,7 @@ fn what_is_described_is_served_and_has_the_answers_it_says() {
             described += 1;
         }
     }
-    assert_eq!(described, 16);
+    assert_eq!(described, 18);
 }
 
 #[test]
