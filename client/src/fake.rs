@@ -404,7 +404,7 @@ impl Store {
         let mut keys: Vec<Bytes> = present.map(|((_, key), _)| key.clone()).take(list.limit as usize + 1).collect();
         let more = keys.len() > list.limit as usize;
         keys.truncate(list.limit as usize);
-        Keys { keys, more }
+        Keys { keys, more, recovering: false }
     }
 }
 

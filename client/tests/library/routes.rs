@@ -248,7 +248,7 @@ fn a_page_that_goes_nowhere_is_refused() {
         let (_, files) = client_of(std::slice::from_ref(&server)).await;
         let page = |keys: &[&'static str], more| {
             let keys = keys.iter().map(|key| (*key).into()).collect();
-            Fault::Say(Box::new(Message::from(Keys { keys, more })))
+            Fault::Say(Box::new(Message::from(Keys { keys, more, recovering: false })))
         };
         for fault in [page(&["b", "a"], false), page(&["a", "a"], false), page(&[], true), page(&["x"], false)] {
             server.always("ListKeys", fault);

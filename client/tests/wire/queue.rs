@@ -71,7 +71,7 @@ fn a_frame_that_does_not_fit_leaves_the_queue_as_it_was() {
     queue.push_parts(1, &ReplicateDone { recovering: false }.into(), &Bytes::new()).unwrap();
     let before = queue.len_bytes();
     let long_body = Bytes::from(vec![0; BODY_BYTES_MAX + 1]);
-    let long_header = Keys { keys: vec![Bytes::from(vec![0; HEADER_BYTES_MAX])], more: false };
+    let long_header = Keys { keys: vec![Bytes::from(vec![0; HEADER_BYTES_MAX])], more: false, recovering: false };
     for (message, body) in [(Report {}.into(), long_body), (long_header.into(), Bytes::new())] {
         assert!(matches!(queue.push_parts(2, &message, &body), Err(WireError::DoesNotFit { .. })));
         assert_eq!(queue.len_bytes(), before);

@@ -140,7 +140,12 @@ fn client_message() -> impl Strategy<Value = Message> {
         (any::<(u16, u32)>(), bytes(), bytes(), bytes()).prop_map(|((partition, limit), bucket, prefix, after)| {
             ListKeys { partition, bucket, prefix, after, limit }.into()
         }),
-        (vec(bytes(), 0..9), any::<bool>()).prop_map(|(keys, more)| Keys { keys, more }.into()),
+        (vec(bytes(), 0..9), any::<bool>(), any::<bool>()).prop_map(|(keys, more, recovering)| Keys {
+            keys,
+            more,
+            recovering
+        }
+        .into()),
         Just(GetLayout {}.into()),
         (any::<(u64, u8)>(), vec(member(), 0..5), vec(vec(any::<u16>(), 0..7), 0..40))
             .prop_map(|((epoch, replicas), members, owners)| LayoutIs { epoch, replicas, members, owners }.into()),
@@ -273,7 +278,7 @@ fn the_largest_layout_fits() {
 #[test]
 fn the_largest_page_of_keys_fits() {
     let keys = (0..limits::KEYS_PAGE_MAX).map(|_| Bytes::from(vec![b'k'; limits::KEY_BYTES_MAX])).collect();
-    let frame = Frame { request: 1, message: Keys { keys, more: true }.into(), body: Bytes::new() };
+    let frame = Frame { request: 1, message: Keys { keys, more: true, recovering: false }.into(), body: Bytes::new() };
     assert_eq!(decode(&mut encoded(&frame)).unwrap(), Some(frame));
 }
 

@@ -85,7 +85,7 @@ pub(crate) fn samples() -> Vec<Frame> {
             b(""),
         ),
         (ListKeys { partition: 255, bucket: b("f"), prefix: b("p/"), after: b("p/x"), limit: 1000 }.into(), b("")),
-        (Keys { keys: vec![b("p/y"), b("p/z")], more: true }.into(), b("")),
+        (Keys { keys: vec![b("p/y"), b("p/z")], more: true, recovering: false }.into(), b("")),
         (GetLayout {}.into(), b("")),
         (
             LayoutIs {

@@ -2,8 +2,9 @@
 //!
 //! Keys are spread by a hash, so every partition is asked, of as many owners as a majority takes: an acknowledged write at
 //! a quorum is in one of their lists at least. A key that all of them list is there; one that only some list is *in doubt*
-//! (just written, just deleted, or missed by a copy), and is read at a quorum. Each list goes only so far; the page ends
-//! where the first of them does.
+//! (just written, just deleted, or missed by a copy), and is read at a quorum. A copy that is recovering may lack what it had
+//! acknowledged: its keys are taken, in doubt, but it does not count. Each list goes only so far; the page ends where the first of
+//! them does.
 //!
 //! Where too few owners answer, the keys of those that do are listed all the same, and the page says which partitions it
 //! may lack keys of.
@@ -47,10 +48,12 @@ pub(super) struct Page {
 /// The keys of one partition.
 #[derive(Debug, Default)]
 struct Listed {
-    /// By key: how many lists it is in.
+    /// By key: how many of the lists that count it is in.
     keys: BTreeMap<Bytes, usize>,
-    /// Lists that came.
+    /// Lists that count.
     lists: usize,
+    /// An owner answered, were it with a list that does not count.
+    answered: bool,
     /// Beyond this key not all lists say what there is.
     horizon: Option<Bytes>,
     /// Why there are fewer lists than wanted.
@@ -105,13 +108,18 @@ async fn list(client: &Client, layout: &Layout, partition: PartitionId, wanted: 
     owners.by_ref().take(majority).for_each(|owner| ask(&mut asked, owner));
     while let Some(joined) = asked.join_next().await {
         match joined {
-            Ok(Ok(keys)) => listed.take(keys),
-            Ok(Err(why)) => {
-                listed.why = Some(why.to_string());
-                owners.next().into_iter().for_each(|owner| ask(&mut asked, owner));
+            Ok(Ok(keys)) => {
+                let counts = !keys.recovering;
+                listed.take(keys);
+                if counts {
+                    continue;
+                }
+                listed.why = Some("an owner's copy is recovering what it may have lost".into());
             }
-            Err(_) => {} // the runtime goes down, and we with it
+            Ok(Err(why)) => listed.why = Some(why.to_string()),
+            Err(_) => continue, // the runtime goes down, and we with it
         }
+        owners.next().into_iter().for_each(|owner| ask(&mut asked, owner));
     }
     if listed.lists >= majority {
         listed.why = None;
@@ -121,7 +129,9 @@ async fn list(client: &Client, layout: &Layout, partition: PartitionId, wanted: 
 
 impl Listed {
     fn take(&mut self, list: Keys) {
-        self.lists += 1;
+        let counts = usize::from(!list.recovering);
+        self.lists += counts;
+        self.answered = true;
         if list.more
             && let Some(last) = list.keys.last()
             && self.horizon.as_ref().is_none_or(|horizon| last < horizon)
@@ -129,7 +139,7 @@ impl Listed {
             self.horizon = Some(last.clone());
         }
         for key in list.keys {
-            *self.keys.entry(key).or_default() += 1;
+            *self.keys.entry(key).or_default() += counts;
         }
     }
 }
@@ -139,9 +149,9 @@ fn merge(listed: BTreeMap<u16, Listed>, limit: usize) -> Result<(Page, Vec<(Byte
     let mut page = Page::default();
     let horizon = listed.values().filter_map(|listed| listed.horizon.clone()).min();
     let mut keys: Vec<(Bytes, u16, bool)> = Vec::new();
-    let mut lists = 0;
+    let mut answered = false;
     for (partition, found) in listed {
-        lists += found.lists;
+        answered |= found.answered;
         if let Some(why) = found.why {
             page.incomplete.push(partition);
             page.why = Some(why);
@@ -149,7 +159,7 @@ fn merge(listed: BTreeMap<u16, Listed>, limit: usize) -> Result<(Page, Vec<(Byte
         let within = found.keys.into_iter().filter(|(key, _)| horizon.as_ref().is_none_or(|horizon| key <= horizon));
         keys.extend(within.map(|(key, count)| (key, partition, count < found.lists)));
     }
-    if lists == 0 {
+    if !answered {
         return Err(Refusal::unavailable(page.why.unwrap_or_else(|| "no owner of any partition answers".into())));
     }
     keys.sort();
@@ -203,7 +213,8 @@ mod tests {
     use super::*;
 
     fn keys(list: &str, more: bool) -> Keys {
-        Keys { keys: list.split_whitespace().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect(), more }
+        let keys = list.split_whitespace().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
+        Keys { keys, more, recovering: false }
     }
 
     fn listed(lists: impl IntoIterator<Item = Keys>) -> Listed {
@@ -243,5 +254,20 @@ mod tests {
         let (page, _) = merge([(0, listed([keys("b", false)])), (7, few)].into(), 5).unwrap();
         assert_eq!((page.incomplete, page.why.as_deref()), (vec![7], Some("down")));
         assert!(merge([(0, Listed::default())].into(), 5).is_err());
+    }
+
+    #[test]
+    fn a_recovering_copy_vouches_for_nothing_and_hides_nothing() {
+        let recovering = |list: &str| Keys { recovering: true, ..keys(list, false) };
+        // `b` is in all lists that count; that the recovering copy lacks it is no reason to doubt. `c` only that copy has.
+        let beside = listed([keys("a b", false), recovering("a c"), keys("a b", false)]);
+        assert_eq!(beside.lists, 2);
+        let (page, doubts) = merge([(0, beside)].into(), 5).unwrap();
+        assert_eq!((names(page.keys), names(doubts.into_iter().map(|(key, _)| key))), ("a b c".into(), "c".into()));
+        // Alone its keys are better than none: the page is not complete.
+        let mut only = listed([recovering("a")]);
+        only.why = Some("recovering".into());
+        let (page, _) = merge([(0, only)].into(), 5).unwrap();
+        assert_eq!((names(page.keys), page.incomplete), ("a".into(), vec![0]));
     }
 }

@@ -81,6 +81,32 @@ impl<E: Engine> Node<E> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use dynode_client::wire::{ListKeys, Message, Quorum};
+
+    use crate::protocol::trio::Trio;
+
+    /// How many keys a node's copy lists, and whether it may lack some.
+    fn listed(trio: &mut Trio, at: usize) -> (usize, bool) {
+        let (prefix, after) = (Bytes::new(), Bytes::new());
+        match trio.ask(at, ListKeys { partition: 0, bucket: "b".into(), prefix, after, limit: 10 }, b"").0 {
+            Message::Keys(m) => (m.keys.len(), m.recovering),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_list_of_a_copy_that_may_lack_keys_says_so() {
+        let mut trio = Trio::new();
+        trio.put(0, b"v", |put| put.w = Quorum::All);
+        assert_eq!(listed(&mut trio, 2), (1, false));
+        trio.lose(2);
+        assert_eq!(listed(&mut trio, 2), (0, true));
+        trio.bring_back(2);
+        trio.run(10);
+        assert_eq!(listed(&mut trio, 2), (1, false));
+    }
+
     #[test]
     fn a_majority_is_met_by_all_but_so_few() {
         let expected = [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (6, 3), (7, 4)];

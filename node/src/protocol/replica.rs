@@ -133,7 +133,8 @@ impl<E: Engine> Node<E> {
             shown::values(object).map_or(true, |values| values.iter().any(|v| !v.meta.has_expired(wall_ms)))
         };
         let (keys, more) = self.store.list(partition, &m.bucket, &m.prefix, &m.after, limit, is_shown)?;
-        out.reply(reply_to, Keys { keys, more });
+        let recovering = self.is_recovering(partition)?;
+        out.reply(reply_to, Keys { keys, more, recovering });
         Ok(())
     }
 

@@ -89,6 +89,12 @@ impl Trio {
         self.bring_back(at);
     }
 
+    /// A node loses its disk, and starts anew with an empty one, cut off from the others.
+    pub(super) fn lose(&mut self, at: usize) {
+        self.cut_off(at);
+        self.nodes[at] = node(at, MemoryEngine::new(), self.now);
+    }
+
     /// Lets seconds pass.
     pub(super) fn run(&mut self, seconds: u64) {
         for _ in 0..20 * seconds {

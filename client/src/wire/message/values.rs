@@ -115,4 +115,6 @@ pub struct Keys {
     pub keys: Vec<Bytes>,
     /// More follow after the last of them.
     pub more: bool,
+    /// The copy may lack what it had acknowledged: that a key is not among these means nothing.
+    pub recovering: bool,
 }
