@@ -165,6 +165,45 @@ fn nodes_that_are_away_are_told_of_and_missed_only_where_they_are_needed() {
 }
 
 #[test]
+fn a_read_that_must_have_seen_a_write_never_says_less() {
+    let dir = folder();
+    let Some((mut cluster, urls)) = cluster(dir.path()) else { return };
+    run(cluster.start_all()).unwrap();
+    cluster.kill(2);
+    let (answer, write) = (dir.path().join("head"), format!("{}/kv/b/k", urls[0]));
+    assert_eq!(curl(&["-X", "PUT", &write, "-d", "v", "-D", answer.to_str().unwrap()]).0, 204);
+    let head = std::fs::read_to_string(&answer).unwrap();
+    let context = head.lines().find_map(|line| line.strip_prefix("x-dynode-context: ")).unwrap().to_string();
+
+    // The third has not heard of it, and cannot: one that has is gone, the other one stands still.
+    cluster.kill(0);
+    cluster.pause(1).unwrap();
+    cluster.start(2).unwrap();
+    let (began, ready) = (Instant::now(), format!("{}/health/ready", urls[2]));
+    while curl(&[&ready]).0 != 200 {
+        assert!(began.elapsed() < WITHIN);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let read = format!("{}/kv/b/k?r=one&timeout=1s", urls[2]);
+    assert_eq!(curl(&[&read]).0, 404, "it lags");
+    let seen = format!("X-Dynode-At-Least: {context}");
+    let (status, body) = curl(&[&read, "-H", &seen]);
+    assert!(status == 503 && body.contains("not_seen_yet"), "{status} {body}");
+
+    cluster.go_on(1).unwrap();
+    let began = Instant::now();
+    loop {
+        match curl(&[&read, "-H", &seen]) {
+            (200, body) => break assert_eq!(body, "v"),
+            (status, body) => assert_eq!(status, 503, "{body}"),
+        }
+        assert!(began.elapsed() < WITHIN);
+    }
+    run(cluster.stop(1)).unwrap();
+    run(cluster.stop(2)).unwrap();
+}
+
+#[test]
 fn an_address_that_is_taken_is_an_error_at_the_start() {
     let dir = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
