@@ -2,6 +2,8 @@
 //! cluster on free ports of 127.0.0.1, is bounded in time, and leaves nothing running.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "files, processes and clocks are real here")]
 
+#[path = "processes/bucket.rs"]
+mod bucket;
 #[path = "processes/damage.rs"]
 mod damage;
 #[path = "processes/dev.rs"]
