@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 pub use dynode_client::Quorum;
 
-use crate::target::{Changed, Connect, Failed, Over, Seen, Target};
+use crate::target::{Changed, Connect, Failed, Over, Seen, Target, Written};
 
 /// How to reach a cluster, and what to ask of it.
 #[derive(Debug, Clone)]
@@ -68,14 +68,15 @@ impl Target for Dynode {
         Ok(Seen { values: read.into_siblings().into_vec(), context })
     }
 
-    async fn put(&self, key: Bytes, value: Bytes, over: Over<Self::Context>) -> Result<Self::Context, Failed> {
+    async fn put(&self, key: Bytes, value: Bytes, over: Over<Self::Context>) -> Result<Written<Self::Context>, Failed> {
         let put = self.bucket.put(key, value).w(self.w).strict(self.strict);
         let put = match &over {
             Over::Nothing => put,
             Over::Current => put.over_current(),
             Over::Seen(context) => put.over(context),
         };
-        put.await.map(|written| written.context().clone()).map_err(|e| failed(&e))
+        let written = put.await.map_err(|e| failed(&e))?;
+        Ok(Written { context: written.context().clone(), late: written.unknown_attempts() })
     }
 
     /// The record of `start` and those after it, read as gets in flight together. The listing asks every partition for a
@@ -99,9 +100,10 @@ impl Target for Dynode {
 }
 
 fn failed(error: &Error) -> Failed {
-    let changed = match error.changed() {
-        dynode_client::Changed::Nothing => Changed::Nothing,
-        dynode_client::Changed::Unknown => Changed::Unknown,
+    let changed = match (error.changed(), error) {
+        (dynode_client::Changed::Nothing, _) => Changed::Nothing,
+        (_, Error::OutcomeUnknown { attempts, .. }) => Changed::Unknown { attempts: *attempts },
+        (dynode_client::Changed::Unknown, _) => Changed::Unknown { attempts: 1 },
     };
     Failed { kind: error.kind(), changed, detail: error.to_string() }
 }
@@ -156,7 +158,7 @@ mod tests {
             let seen = store.get(key.clone()).await.expect("a read");
             assert_eq!(seen.values.len(), 2);
             let own = store.put(key.clone(), "three".into(), Over::Seen(seen.context)).await.expect("a write");
-            store.put(key.clone(), "four".into(), Over::Seen(own)).await.expect("a write");
+            store.put(key.clone(), "four".into(), Over::Seen(own.context)).await.expect("a write");
             assert_eq!(store.get(key.clone()).await.expect("a read").values, ["four"]);
             store.put(key.clone(), "five".into(), Over::Current).await.expect("a write");
             assert_eq!(store.get(key).await.expect("a read").values, ["five"]);
@@ -165,8 +167,11 @@ mod tests {
 
     #[test]
     fn errors_keep_their_name_and_what_they_say_of_the_write() {
-        let unknown = Error::OutcomeUnknown { needed: 2, received: 1, detail: "x".into() };
-        assert_eq!((failed(&unknown).kind, failed(&unknown).changed), ("outcome_unknown", Changed::Unknown));
+        let unknown = Error::OutcomeUnknown { needed: 2, received: 1, attempts: 3, detail: "x".into() };
+        assert_eq!(
+            (failed(&unknown).kind, failed(&unknown).changed),
+            ("outcome_unknown", Changed::Unknown { attempts: 3 })
+        );
         let overloaded = failed(&Error::Overloaded { detail: "queue".into() });
         assert_eq!((overloaded.kind, overloaded.changed), ("overloaded", Changed::Nothing));
         assert!(overloaded.detail.contains("queue"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::target::{Changed, Connect, Failed, Over, Seen, Target};
+use crate::target::{Changed, Connect, Failed, Over, Seen, Target, Written};
 
 /// What happens to an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) enum Fate {
     Refused,
     /// An error that says that the outcome is unknown; done or not.
     Unknown { done: bool },
+    /// It goes well; a former attempt is still under way, until [`Fake::arrive`].
+    Twice,
     /// Acknowledged, but not written: a lost write.
     Lost,
     /// An error that says that nothing was changed, but it was written: a false word.
@@ -42,6 +44,8 @@ struct State {
     objects: BTreeMap<Bytes, Object>,
     operations: u64,
     dots: u64,
+    /// Attempts under way: key, value, what they replace.
+    under_way: Vec<(Bytes, Bytes, Over<BTreeSet<u64>>)>,
     reads: Fates,
     writes: Fates,
 }
@@ -57,6 +61,7 @@ impl Fake {
             objects: BTreeMap::new(),
             operations: 0,
             dots: 0,
+            under_way: Vec::new(),
             reads: Box::new(|_, _| Fate::Well),
             writes: Box::new(|_, _| Fate::Well),
         })))
@@ -75,6 +80,14 @@ impl Fake {
     /// How many operations there were.
     pub(crate) fn operations(&self) -> u64 {
         self.0.borrow().operations
+    }
+
+    /// The attempts that were under way arrive.
+    pub(crate) fn arrive(&self) {
+        let under_way = std::mem::take(&mut self.0.borrow_mut().under_way);
+        for (key, value, over) in under_way {
+            self.apply(key, value, &over, true);
+        }
     }
 
     /// Changes the values of a key behind everybody's back.
@@ -138,29 +151,35 @@ impl Target for Fake {
         })
     }
 
-    async fn put(&self, key: Bytes, value: Bytes, over: Over<BTreeSet<u64>>) -> Result<BTreeSet<u64>, Failed> {
+    async fn put(&self, key: Bytes, value: Bytes, over: Over<BTreeSet<u64>>) -> Result<Written<BTreeSet<u64>>, Failed> {
         match self.fate(&key, true) {
             Fate::Well => tokio::task::yield_now().await,
             Fate::After(delay) => tokio::time::sleep(delay).await,
             Fate::Refused => return Err(failed("overloaded", Changed::Nothing)),
             Fate::Silent(timeout) => {
                 tokio::time::sleep(timeout).await;
-                return Err(failed("outcome_unknown", Changed::Unknown));
+                return Err(failed("outcome_unknown", Changed::Unknown { attempts: 1 }));
             }
             Fate::Unknown { done } => {
                 if done {
                     self.apply(key, value, &over, true);
                 }
-                return Err(failed("outcome_unknown", Changed::Unknown));
+                return Err(failed("outcome_unknown", Changed::Unknown { attempts: 1 }));
             }
-            Fate::Lost => return Ok(BTreeSet::new()),
+            Fate::Lost => return Ok(Written { context: BTreeSet::new(), late: 0 }),
             Fate::FalseWord => {
                 self.apply(key, value, &over, true);
                 return Err(failed("quorum_not_met", Changed::Nothing));
             }
-            Fate::ReplacesNothing => return Ok(self.apply(key, value, &over, false)),
+            Fate::ReplacesNothing => {
+                return Ok(Written { context: self.apply(key, value, &over, false), late: 0 });
+            }
+            Fate::Twice => {
+                self.0.borrow_mut().under_way.push((key.clone(), value.clone(), over.clone()));
+                return Ok(Written { context: self.apply(key, value, &over, true), late: 1 });
+            }
         }
-        Ok(self.apply(key, value, &over, true))
+        Ok(Written { context: self.apply(key, value, &over, true), late: 0 })
     }
 
     async fn scan(&self, start: Bytes, count: usize) -> Result<usize, Failed> {

@@ -13,13 +13,13 @@ pub trait Target: Clone + 'static {
     /// Reads a key.
     fn get(&self, key: Bytes) -> impl Future<Output = Result<Seen<Self::Context>, Failed>>;
 
-    /// Writes a value; `over` says what it replaces. Gives the context after the write.
+    /// Writes a value; `over` says what it replaces.
     fn put(
         &self,
         key: Bytes,
         value: Bytes,
         over: Over<Self::Context>,
-    ) -> impl Future<Output = Result<Self::Context, Failed>>;
+    ) -> impl Future<Output = Result<Written<Self::Context>, Failed>>;
 
     /// Reads `count` records from key `start` on, in key order. Gives how many there were.
     fn scan(&self, start: Bytes, count: usize) -> impl Future<Output = Result<usize, Failed>>;
@@ -41,6 +41,15 @@ pub struct Seen<C> {
     pub values: Vec<Bytes>,
     /// To write over them.
     pub context: C,
+}
+
+/// A write that was acknowledged.
+#[derive(Debug, Clone)]
+pub struct Written<C> {
+    /// The context after the write.
+    pub context: C,
+    /// Attempts beside the one that was acknowledged which may arrive yet: each may bring the value back once.
+    pub late: u32,
 }
 
 /// What a write replaces.
@@ -72,7 +81,10 @@ pub enum Changed {
     /// It has not been done, and never will be.
     Nothing,
     /// It may have been done, or may yet be.
-    Unknown,
+    Unknown {
+        /// By so many attempts.
+        attempts: u32,
+    },
 }
 
 /// A store that answers every request at once and keeps nothing: what is measured then is the generator itself.
@@ -96,9 +108,9 @@ impl Target for Nowhere {
         Ok(Seen { values: vec![self.value.clone()], context: () })
     }
 
-    async fn put(&self, _key: Bytes, _value: Bytes, _over: Over<()>) -> Result<(), Failed> {
+    async fn put(&self, _key: Bytes, _value: Bytes, _over: Over<()>) -> Result<Written<()>, Failed> {
         yield_once().await;
-        Ok(())
+        Ok(Written { context: (), late: 0 })
     }
 
     async fn scan(&self, _start: Bytes, count: usize) -> Result<usize, Failed> {

@@ -37,6 +37,18 @@ pub(crate) async fn call(
     message: impl Fn(u32) -> Message,
     body: &Bytes,
 ) -> Result<Frame, Error> {
+    call_counted(inner, kind, target, deadline, message, body).await.map(|(frame, _)| frame)
+}
+
+/// The same; says as well how many attempts before the one that was answered may have written, or may yet.
+pub(crate) async fn call_counted(
+    inner: &Inner,
+    kind: Kind,
+    target: Target<'_>,
+    deadline: Instant,
+    message: impl Fn(u32) -> Message,
+    body: &Bytes,
+) -> Result<(Frame, u32), Error> {
     inner.budget.earn();
     let mut progress = Progress::default();
     let mut tried: Vec<Arc<Link>> = Vec::new();
@@ -87,7 +99,7 @@ pub(crate) async fn call(
         let verdict = match outcome {
             Ok(frame) => match frame.message {
                 Message::Failure(failure) => retry::judge_failure(kind, failure.into(), &mut progress),
-                _ => return Ok(frame),
+                _ => return Ok((frame, progress.unknown_attempts)),
             },
             Err(trouble) => {
                 if let Trouble::NotSent(_) = trouble {

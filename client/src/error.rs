@@ -38,6 +38,9 @@ pub enum Error {
         needed: u8,
         /// Copies that are known to have it; 0 when no coordinator answered.
         received: u8,
+        /// Attempts that may have taken effect, or may yet: a put is tried again by the client. See
+        /// [`Written::unknown_attempts`](crate::Written::unknown_attempts).
+        attempts: u32,
         /// What happened.
         detail: String,
     },
@@ -187,7 +190,7 @@ impl From<Failure> for Error {
             ErrorCode::TooManySiblings => Error::TooManySiblings,
             ErrorCode::ForeignContext => Error::ForeignContext,
             ErrorCode::QuorumNotMet => Error::QuorumNotMet { needed, received, detail },
-            ErrorCode::OutcomeUnknown => Error::OutcomeUnknown { needed, received, detail },
+            ErrorCode::OutcomeUnknown => Error::OutcomeUnknown { needed, received, attempts: 1, detail },
             ErrorCode::Overloaded => Error::Overloaded { detail },
             ErrorCode::Unavailable => Error::Unavailable { detail },
             ErrorCode::OtherLayout => Error::OtherLayout { detail },

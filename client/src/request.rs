@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::RngExt;
 
-use crate::call::{call, deadline_in};
+use crate::call::{call, call_counted, deadline_in};
 use crate::client::unexpected;
 use crate::retry::Kind;
 use crate::routing::Target;
@@ -273,9 +273,9 @@ impl Write {
         let deadline = deadline.unwrap_or_else(|| deadline_in(self.timeout.unwrap_or(inner.options.timeout_default())));
         let target = Target::Key(&self.bucket.name, &self.key);
         let message = |timeout_ms| build(self, timeout_ms);
-        let frame = call(inner, kind, target, deadline, message, body).await?;
+        let (frame, unknown_attempts) = call_counted(inner, kind, target, deadline, message, body).await?;
         match frame.message {
-            Message::PutDone(done) => Ok(Written { context: done.context.into(), acks: done.acks }),
+            Message::PutDone(done) => Ok(Written { context: done.context.into(), acks: done.acks, unknown_attempts }),
             other => Err(unexpected(name, &other)),
         }
     }
@@ -350,11 +350,12 @@ impl Read {
 pub struct Written {
     context: Context,
     acks: Acks,
+    unknown_attempts: u32,
 }
 
 impl Written {
     pub(crate) fn nothing(read: &Read) -> Written {
-        Written { context: read.context.clone(), acks: read.acks }
+        Written { context: read.context.clone(), acks: read.acks, unknown_attempts: 0 }
     }
 
     /// What was written, and what it replaced: write over it to go on.
@@ -365,6 +366,13 @@ impl Written {
     /// How many copies acknowledged.
     pub fn acks(&self) -> Acks {
         self.acks
+    }
+
+    /// Attempts before the one that was acknowledged of which nobody knows whether they take effect. Such an attempt may
+    /// arrive late, when what was written has been read and replaced already: its value is then back, once, as a sibling
+    /// of what replaced it, for nobody had seen that attempt.
+    pub fn unknown_attempts(&self) -> u32 {
+        self.unknown_attempts
     }
 }
 

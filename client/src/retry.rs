@@ -56,17 +56,29 @@ pub(crate) struct Progress {
     pub(crate) other_layout: u32,
     /// What an attempt said that may have written.
     pub(crate) unknown: Option<String>,
+    /// How many attempts there were that may have written.
+    pub(crate) unknown_attempts: u32,
 }
 
 impl Progress {
+    /// An attempt may have written.
+    fn may_have_written(&mut self, why: String) {
+        self.unknown = Some(why);
+        self.unknown_attempts += 1;
+    }
+
     /// What to tell the caller of a write that came to this error.
     pub(crate) fn ended(&mut self, error: Error) -> Error {
-        match self.unknown.take() {
-            Some(before) if !matches!(error, Error::OutcomeUnknown { .. }) => {
-                let detail = format!("an attempt may have written ({before}); the last one: {error}");
-                Error::OutcomeUnknown { needed: 0, received: 0, detail }
+        let all = self.unknown_attempts.max(1);
+        match (self.unknown.take(), error) {
+            (_, Error::OutcomeUnknown { needed, received, detail, .. }) => {
+                Error::OutcomeUnknown { needed, received, attempts: all, detail }
             }
-            _ => error,
+            (Some(before), error) => {
+                let detail = format!("an attempt may have written ({before}); the last one: {error}");
+                Error::OutcomeUnknown { needed: 0, received: 0, attempts: all, detail }
+            }
+            (None, error) => error,
         }
     }
 }
@@ -92,7 +104,7 @@ pub(crate) fn judge_failure(kind: Kind, error: Error, progress: &mut Progress) -
         Error::Internal { .. } | Error::Unexpected { .. } | Error::OutcomeUnknown { .. }
             if kind == Kind::Repeatable =>
         {
-            progress.unknown = Some(error.to_string());
+            progress.may_have_written(error.to_string());
             again(error, true, false)
         }
         _ => Verdict::GiveUp(error),
@@ -101,12 +113,12 @@ pub(crate) fn judge_failure(kind: Kind, error: Error, progress: &mut Progress) -
 
 /// Judges an attempt that got no answer.
 pub(crate) fn judge_trouble(kind: Kind, trouble: Trouble, progress: &mut Progress) -> Verdict {
-    let unknown = |detail| Verdict::GiveUp(Error::OutcomeUnknown { needed: 0, received: 0, detail });
+    let unknown = |detail| Verdict::GiveUp(Error::OutcomeUnknown { needed: 0, received: 0, attempts: 1, detail });
     if let (Trouble::Lost(error), Kind::Repeatable) = (&trouble, kind) {
-        progress.unknown = Some(format!("the connection was lost: {error}"));
+        progress.may_have_written(format!("the connection was lost: {error}"));
     }
     if let (Trouble::Silent, Kind::Repeatable) = (&trouble, kind) {
-        progress.unknown = Some("no answer in time".into());
+        progress.may_have_written("no answer in time".into());
     }
     match (trouble, kind) {
         (Trouble::DoesNotFit(e), _) => Verdict::GiveUp(e.into()),
@@ -191,7 +203,7 @@ mod tests {
             (Error::Unavailable { detail: detail() }, true),
             (Error::OtherLayout { detail: detail() }, true),
             (Error::QuorumNotMet { needed: 2, received: 1, detail: detail() }, true),
-            (Error::OutcomeUnknown { needed: 2, received: 1, detail: detail() }, false),
+            (Error::OutcomeUnknown { needed: 2, received: 1, attempts: 1, detail: detail() }, false),
             (Error::Internal { detail: detail() }, false),
             (Error::Unexpected { detail: detail() }, false),
             (Error::BadRequest { detail: detail() }, false),
@@ -245,7 +257,7 @@ mod tests {
     #[test]
     fn what_may_be_made_twice_is_repeated_and_never_called_a_failure_then() {
         let failures = [
-            Error::OutcomeUnknown { needed: 2, received: 1, detail: detail() },
+            Error::OutcomeUnknown { needed: 2, received: 1, attempts: 1, detail: detail() },
             Error::Internal { detail: detail() },
             Error::Unexpected { detail: detail() },
         ];
@@ -258,7 +270,11 @@ mod tests {
         for trouble in [Trouble::Lost(Error::TimedOut), Trouble::Silent] {
             let mut progress = Progress::default();
             assert!(again(&judge_trouble(Kind::Repeatable, trouble, &mut progress)));
-            assert_eq!(progress.ended(Error::TimedOut).changed(), crate::Changed::Unknown);
+            assert!(again(&judge_trouble(Kind::Repeatable, Trouble::Busy, &mut progress)), "never sent");
+            assert!(again(&judge_trouble(Kind::Repeatable, Trouble::Silent, &mut progress)));
+            let ended = progress.ended(Error::TimedOut);
+            assert_eq!(ended.changed(), crate::Changed::Unknown);
+            assert!(matches!(ended, Error::OutcomeUnknown { attempts: 2, .. }), "{ended:?}");
         }
         let mut progress = Progress::default();
         let refused = Error::QuorumNotMet { needed: 2, received: 1, detail: detail() };

@@ -48,6 +48,8 @@ pub struct Write {
     pub fate: Fate,
     /// The values that it replaces.
     pub seen: Box<[Id]>,
+    /// Attempts, beside one, that may have arrived late: the value may come back so often after it was replaced.
+    pub late: u32,
     /// The kind of error, when there was one.
     pub error: Option<Box<str>>,
     /// When it ended, in milliseconds since the start of the audit.
@@ -87,9 +89,16 @@ struct Line {
     kind: Kind,
     outcome: Fate,
     seen: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    late: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     at_ms: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,6 +180,7 @@ impl Journal {
                 kind: write.kind,
                 outcome: write.fate,
                 seen: write.seen.iter().map(ToString::to_string).collect(),
+                late: write.late,
                 error: write.error.as_deref().map(str::to_string),
                 at_ms: write.at_ms,
             };
@@ -221,6 +231,7 @@ impl Line {
             kind: self.kind,
             fate: self.outcome,
             seen: self.seen.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(say)?,
+            late: self.late,
             error: self.error.map(String::into_boxed_str),
             at_ms: self.at_ms,
         })
@@ -240,6 +251,7 @@ mod tests {
                 kind: [Kind::Over, Kind::Blind, Kind::Follow][number as usize % 3],
                 fate: [Fate::Acknowledged, Fate::Unknown, Fate::Failed][number as usize % 3],
                 seen: (1..number).map(|number| Id { writer: 7, number }).collect(),
+                late: number % 2,
                 error: (number % 3 > 0).then(|| "overloaded".into()),
                 at_ms: u64::from(number),
             });

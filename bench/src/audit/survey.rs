@@ -30,6 +30,8 @@ pub struct Survey {
     pub settled_late: u64,
     /// Nanoseconds until the last key was right, or the time was over.
     pub took: u64,
+    /// Values that a late attempt brought back, as it may.
+    pub brought_back: u64,
     /// Values that were there, all keys together.
     pub values: u64,
 }
@@ -69,11 +71,12 @@ pub async fn survey<T: Target, C: Clock>(target: &T, clock: &C, journal: &Journa
             if findings.is_empty() {
                 survey.findings.remove(&key);
                 survey.values += there.len() as u64;
+                survey.brought_back += findings.brought_back.len() as u64;
                 survey.settled_late += u64::from(!first);
                 continue;
             }
             // False words stay: no need to look again for them alone.
-            let hopeless = Findings { false_words: findings.false_words.clone(), ..Findings::default() } == findings;
+            let hopeless = Findings { false_words: BTreeSet::new(), ..findings.clone() }.is_empty();
             survey.findings.insert(key, findings);
             if !hopeless {
                 again.push(key);
@@ -123,6 +126,7 @@ fn judge(journal: &Journal, writes: &[&Write], there: &BTreeMap<Id, Vec<Id>>, si
         kind: Kind::Over,
         fate: Fate::Unknown,
         seen: seen.clone().into_boxed_slice(),
+        late: 0,
         error: None,
         at_ms: 0,
     });

@@ -123,6 +123,24 @@ fn a_replaced_value_that_comes_back_later_is_found() {
 }
 
 #[test]
+fn attempts_that_arrive_late_bring_values_back_once() {
+    let late = |arrive: bool| {
+        let fake = Fake::new();
+        fake.writes(|number, _| if number % 20 == 0 { Fault::Twice } else { Fault::Well });
+        audit(&fake, |fake, _| {
+            if arrive {
+                fake.arrive();
+            }
+        })
+        .1
+    };
+    let verdict = late(true);
+    assert!(verdict.passed && verdict.brought_back > 20, "{}", verdict.render());
+    assert!(verdict.render().contains("brought back by late attempts"));
+    assert_eq!(late(false).brought_back, 0);
+}
+
+#[test]
 fn a_write_called_failed_that_was_done_is_a_false_word() {
     let fake = Fake::new();
     fake.writes(|number, _| if number == 1_000 || number == 1_001 { Fault::FalseWord } else { Fault::Well });

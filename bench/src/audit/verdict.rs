@@ -55,6 +55,8 @@ pub struct Verdict {
     pub strange: Vec<Offence>,
     /// Keys that could not be read: nothing is known about them.
     pub unread: Vec<Offence>,
+    /// Replaced, and brought back by an attempt that arrived late, as often as attempts were under way at most: no offence.
+    pub brought_back: u64,
     /// Keys that were right only after a while.
     pub settled_late: u64,
     /// Seconds until all was right, or until the time was over.
@@ -90,6 +92,7 @@ impl Verdict {
             false_words: offences(|f| &f.false_words),
             strange,
             unread: survey.unread.iter().map(told).collect(),
+            brought_back: survey.brought_back,
             settled_late: survey.settled_late,
             settle_seconds: survey.took as f64 / 1e9,
             journal_complete: journal.complete,
@@ -124,6 +127,13 @@ impl Verdict {
         }
         for (error, n) in &self.errors {
             let _ = writeln!(text, "  {} writes ended with {error}", count(*n));
+        }
+        if self.brought_back > 0 {
+            let _ = writeln!(
+                text,
+                "{} values were brought back by late attempts, as they may be",
+                count(self.brought_back)
+            );
         }
         if self.settled_late > 0 {
             let late = count(self.settled_late);

@@ -13,7 +13,7 @@ use super::value;
 use super::{Id, Run};
 use crate::clock::Clock;
 use crate::run::lane::Limits;
-use crate::target::{Changed, Failed, Over, Target};
+use crate::target::{Changed, Failed, Over, Target, Written};
 
 /// Pause of a writer after an error: a node that is down is not to be asked a million times.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -124,8 +124,8 @@ async fn writer<T: Target, C: Clock>(desk: Rc<Desk<T, C>>, number: u32) {
         let bytes = value::encode(&plan.run, key, id, &seen, plan.value_size);
         let outcome = desk.target.put(plan.run.key(key), bytes, over).await;
         let failed = outcome.is_err();
-        desk.note(id, key, kind, seen, outcome.as_ref().err());
-        own = outcome.ok().map(|context| (key, id, context));
+        desk.note(id, key, kind, seen, &outcome);
+        own = outcome.ok().map(|written| (key, id, written.context));
         if failed {
             tokio::time::sleep(PAUSE).await;
         }
@@ -145,16 +145,17 @@ impl<T: Target, C: Clock> Desk<T, C> {
         Ok((seen, found.context))
     }
 
-    fn note(&self, id: Id, key: u32, kind: Kind, seen: Vec<Id>, failed: Option<&Failed>) {
-        let (fate, count) = match failed.map(|f| f.changed) {
-            None => (Fate::Acknowledged, &self.tally.acknowledged),
-            Some(Changed::Unknown) => (Fate::Unknown, &self.tally.unknown),
-            Some(Changed::Nothing) => (Fate::Failed, &self.tally.failed),
+    fn note(&self, id: Id, key: u32, kind: Kind, seen: Vec<Id>, outcome: &Result<Written<T::Context>, Failed>) {
+        let (fate, late, count) = match outcome.as_ref().map_err(|failed| failed.changed) {
+            Ok(written) => (Fate::Acknowledged, written.late, &self.tally.acknowledged),
+            // One of the attempts may be the write itself; the others come late.
+            Err(Changed::Unknown { attempts }) => (Fate::Unknown, attempts.saturating_sub(1), &self.tally.unknown),
+            Err(Changed::Nothing) => (Fate::Failed, 0, &self.tally.failed),
         };
         count.set(count.get() + 1);
-        let error = failed.map(|f| f.kind.into());
+        let error = outcome.as_ref().err().map(|f| f.kind.into());
         let at_ms = self.clock.now() / 1_000_000;
-        let write = Write { id, key, kind, fate, seen: seen.into_boxed_slice(), error, at_ms };
+        let write = Write { id, key, kind, fate, seen: seen.into_boxed_slice(), late, error, at_ms };
         self.journal.borrow_mut().writes.push(write);
     }
 }

@@ -18,7 +18,7 @@ use dynode_bench::audit::writers::{self, Tally};
 use dynode_bench::clock::{SystemClock, unix_ms, wall};
 use dynode_bench::dynode::{Cluster, Quorum};
 use dynode_bench::run::lane::Limits;
-use dynode_bench::target::{Changed, Connect, Failed, Over, Seen, Target};
+use dynode_bench::target::{Changed, Connect, Failed, Over, Seen, Target, Written};
 use tokio::sync::oneshot;
 
 /// How often the clients' thread looks whether it is to end, and whether it was held up.
@@ -193,7 +193,7 @@ impl Seconds {
         let known = match failed.map(|failed| failed.changed) {
             None => "done",
             Some(Changed::Nothing) => "refused",
-            Some(Changed::Unknown) => "unknown",
+            Some(Changed::Unknown { .. }) => "unknown",
         };
         *self.ends.entry((op, failed.map_or("ok", |failed| failed.kind), known)).or_default() += 1;
         match failed {
@@ -247,7 +247,7 @@ impl<T: Target> Target for Watched<T> {
         self.note("read", began, outcome)
     }
 
-    async fn put(&self, key: Bytes, value: Bytes, over: Over<T::Context>) -> Result<T::Context, Failed> {
+    async fn put(&self, key: Bytes, value: Bytes, over: Over<T::Context>) -> Result<Written<T::Context>, Failed> {
         let began = Instant::now();
         let outcome = self.inner.put(key, value, over).await;
         self.note("write", began, outcome)
