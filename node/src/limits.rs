@@ -266,6 +266,10 @@ pub const LATENCIES_MAX: usize = 4096;
 /// names 1 MiB.
 pub const BUCKETS_MAX: usize = 1024;
 
+/// The longest that a bucket or a request may say values are kept for, in milliseconds: a hundred years, far below where sums
+/// of times end.
+pub const TTL_MS_MAX: u64 = 100 * 366 * 24 * 3600 * 1000;
+
 /// Keys and bytes that are looked at in search of expired values, each time that the node looks after itself (ten times a
 /// second): ten million keys take an hour, and no turn waits for more than a millisecond or so of reading.
 pub const WALK_KEYS: usize = 256;

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::body;
-use super::limits::{PROPERTIES_BYTES_MAX, TIMEOUT_DEFAULT, TTL_MS_MAX};
+use super::limits::{PROPERTIES_BYTES_MAX, TIMEOUT_DEFAULT};
 use super::params::{Query, bucket};
 use super::refusal::Refusal;
 use crate::cli::reports::BucketReport;
@@ -64,9 +64,6 @@ impl Change {
             Kind::Siblings => BucketKind::Siblings,
             Kind::Lww => BucketKind::Lww,
         });
-        if ttl_ms.flatten().is_some_and(|ms| u128::from(ms) > TTL_MS_MAX) {
-            return Err(Refusal::bad("`ttl_ms`: more than a hundred years; nothing was changed"));
-        }
         Ok(SetBucket { bucket, kind, n, r: quorum("r", r)?, w: quorum("w", w)?, ttl_ms }.into())
     }
 }

@@ -63,6 +63,3 @@ pub(super) const READY_TIME: Duration = Duration::from_secs(2);
 
 /// Reports on the whole cluster: nodes that are down take as long as it takes to notice.
 pub(super) const REPORT_TIME: Duration = Duration::from_secs(5);
-
-/// The longest that a value may be kept for, in milliseconds: a hundred years, far below where sums of times end.
-pub(super) const TTL_MS_MAX: u128 = 100 * 366 * 24 * 3600 * 1000;

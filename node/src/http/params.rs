@@ -11,9 +11,10 @@ use dynode_client::Quorum;
 use dynode_client::wire::Expiry;
 use dynode_client::wire::limits::{BUCKET_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, CONTEXT_BYTES_MAX, KEY_BYTES_MAX};
 
-use super::limits::{TIMEOUT_DEFAULT, TIMEOUT_MAX, TTL_MS_MAX};
+use super::limits::{TIMEOUT_DEFAULT, TIMEOUT_MAX};
 use super::refusal::Refusal;
 use crate::config::parse_duration;
+use crate::limits::TTL_MS_MAX;
 
 /// The context of what a client has seen of a key, and of what an answer shows.
 pub(super) const CONTEXT: HeaderName = HeaderName::from_static("x-dynode-context");
@@ -138,7 +139,7 @@ impl Query {
             "never" => Ok(Expiry::Never),
             _ => match parse_duration(text)?.as_millis() {
                 0 => Err("less than a millisecond".into()),
-                ms if ms > TTL_MS_MAX => Err("more than a hundred years".into()),
+                ms if ms > u128::from(TTL_MS_MAX) => Err("more than a hundred years".into()),
                 ms => Ok(Expiry::After(ms as u64)),
             },
         };

@@ -128,13 +128,21 @@ impl<E: Engine> Node<E> {
             return Err(failure(ErrorCode::BadRequest, detail));
         }
         for quorum in [m.r, m.w].into_iter().flatten() {
-            if quorum == Quorum::OfBucket || quorum.of(usize::from(n)).is_none() {
+            if quorum == Quorum::OfBucket {
+                let detail = "a bucket's default cannot be the bucket's default; nothing was changed";
+                return Err(failure(ErrorCode::BadRequest, detail));
+            }
+            if quorum.of(usize::from(n)).is_none() {
                 let detail = format!("{quorum} of {n} copies cannot be a bucket's default; nothing was changed");
                 return Err(failure(ErrorCode::BadRequest, detail));
             }
         }
         if m.ttl_ms == Some(Some(0)) {
             return Err(failure(ErrorCode::BadRequest, "values that expire at once are none; nothing was changed"));
+        }
+        if m.ttl_ms.flatten().is_some_and(|ms| ms > limits::TTL_MS_MAX) {
+            let detail = "values are kept for a hundred years at most, or for ever; nothing was changed";
+            return Err(failure(ErrorCode::BadRequest, detail));
         }
         if self.buckets.len() >= limits::BUCKETS_MAX && !self.buckets.said.contains_key(&m.bucket) {
             let detail =

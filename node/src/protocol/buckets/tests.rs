@@ -88,6 +88,7 @@ fn what_cannot_be_is_refused() {
         SetBucket { bucket: Bytes::new(), ..lww() },
         SetBucket { bucket: Bytes::from(vec![b'x'; 1025]), ..lww() },
         ttl(0),
+        ttl(limits::TTL_MS_MAX + 1),
     ];
     for change in wrong {
         assert!(matches!(trio.ask(0, change.clone(), b""), (Message::Failure(_), _)), "{change:?}");
