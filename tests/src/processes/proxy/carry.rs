@@ -62,15 +62,15 @@ pub(super) async fn carry(mut caller: TcpStream, node: usize, shared: Arc<Shared
         return;
     };
     let _ = callee.set_nodelay(true);
+    let resets = [there.borrow().resets, back.borrow().resets];
     let over = {
         let (from_caller, to_caller) = caller.split();
         let (from_callee, to_callee) = callee.split();
-        let out = pump(from_caller, to_callee, there.clone(), greeting.freeze(), [Gone::Caller, Gone::Callee]);
-        let home = pump(from_callee, to_caller, back.clone(), Bytes::new(), [Gone::Callee, Gone::Caller]);
+        let (there_too, back_too) = ((there.clone(), resets[0]), (back.clone(), resets[1]));
+        let out = pump(from_caller, to_callee, there_too, greeting.freeze(), [Gone::Caller, Gone::Callee]);
+        let home = pump(from_callee, to_caller, back_too, Bytes::new(), [Gone::Callee, Gone::Caller]);
         tokio::select! {
-            // First: what a way has held back must not slip through in the moment in which it is opened and reset.
-            biased;
-            () = reset(&mut there, &mut back) => Over::Reset,
+            () = reset(&mut there, &mut back, resets) => Over::Reset,
             over = async { tokio::try_join!(out, home) } => over.map_or_else(Over::Gone, |_| Over::Quietly),
         }
     };
@@ -134,20 +134,21 @@ async fn goes_away(caller: &mut TcpStream, said: &mut BytesMut) {
     std::future::pending::<()>().await;
 }
 
-/// Ends when either way is told to reset its connections.
-async fn reset(there: &mut watch::Receiver<Way>, back: &mut watch::Receiver<Way>) {
-    let (was_there, was_back) = (there.borrow().resets, back.borrow().resets);
+/// Ends when either way is told to reset its connections. `resets`: how often they were before.
+async fn reset(there: &mut watch::Receiver<Way>, back: &mut watch::Receiver<Way>, resets: [u64; 2]) {
+    let [was_there, was_back] = resets;
     tokio::select! {
         _ = there.wait_for(|way| way.resets != was_there) => {}
         _ = back.wait_for(|way| way.resets != was_back) => {}
     }
 }
 
-/// Carries bytes one way until their end. `ends`: the one that is read from, and the one that is written to.
+/// Carries bytes one way until their end. `ends`: the one that is read from, and the one that is written to. With the way: how
+/// often it had been reset when the connection was made.
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mut way: watch::Receiver<Way>,
+    (mut way, resets): (watch::Receiver<Way>, u64),
     first: Bytes,
     ends: [Gone; 2],
 ) -> Result<(), Gone> {
@@ -156,6 +157,11 @@ async fn pump(
     let (mut buffer, mut over) = (BytesMut::new(), false);
     loop {
         let now = *way.borrow_and_update();
+        if now.resets != resets {
+            // What was held back must not slip through in the moment in which the way is opened and reset: the connection
+            // is about to be broken.
+            return std::future::pending().await;
+        }
         let due = held.pieces.front().map(|(due, _)| *due).filter(|_| !now.cut);
         if over && held.pieces.is_empty() && !now.cut {
             let _ = to.shutdown().await;
