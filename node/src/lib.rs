@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+mod front;
 pub mod http;
 pub mod limits;
 pub mod protocol;

@@ -15,10 +15,10 @@ use utoipa::ToSchema;
 use super::app::App;
 use super::body::Pieces;
 use super::limits::{KEYS_DEFAULT, KEYS_MAX};
-use super::listing::{self, Wanted};
 use super::params::{Query, bucket};
 use super::refusal::Refusal;
 use crate::cli::reports::Text;
+use crate::front::listing::{self, Wanted};
 
 /// What a cursor begins with: its format.
 const CURSOR: u8 = 1;
@@ -80,7 +80,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Result<Respon
     let wanted = Wanted { bucket: bucket.clone(), prefix: prefix.into(), after, limit };
     let busy = |_| Refusal::overloaded("too many listings are under way");
     let _room = app.listings.try_acquire().map_err(busy)?;
-    let page = listing::page(&app, &wanted).await?;
+    let client = app.client().await?;
+    let page = listing::page(client, &app.inside, &wanted).await.map_err(Refusal::unavailable)?;
     let page = KeyPage {
         bucket: bucket.into(),
         keys: page.keys.into_iter().map(Text::from).collect(),

@@ -46,17 +46,8 @@ pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 pub(super) const KEYS_DEFAULT: u32 = 1000;
 pub(super) const KEYS_MAX: u32 = 10_000;
 
-/// Lists of one partition asked for at once, for one page: two owners of each of 16 partitions.
-pub(super) const LISTS_MAX: usize = 32;
-
 /// Pages of keys put together at once: each asks every partition of two owners.
 pub(super) const LISTINGS_MAX: usize = 8;
-
-/// Keys that only some of the copies have, read at once for a page.
-pub(super) const DOUBTS_MAX: usize = 8;
-
-/// When the server stops, answers that are under way have so long.
-pub(super) const STOP_TIME: Duration = Duration::from_secs(3);
 
 /// A node that does not answer for so long is not ready.
 pub(super) const READY_TIME: Duration = Duration::from_secs(2);

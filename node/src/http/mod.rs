@@ -6,13 +6,13 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `server` | sockets, their bounds, stopping |
+//! | `server` | sockets and their bounds; accepting and stopping are as for all front ends (`crate::front`) |
 //! | `api` | which request goes where, and the description of it all (OpenAPI) |
 //! | `app` | what all requests share |
-//! | `params`, `body`, `stall` | what comes in, checked and bounded; how bodies leave |
+//! | `params`, `body` | what comes in, checked and bounded; how bodies leave |
 //! | `refusal` | errors as JSON |
 //! | `kv`, `seen`, `conditions` | a key: reading and writing; what was read as an answer; `If-Match` and `If-None-Match` |
-//! | `keys`, `listing` | a page of keys; putting it together from all partitions |
+//! | `keys` | a page of keys |
 //! | `buckets` | what a bucket is like, and changing it |
 //! | `cluster` | the cluster, this node's own copies, probes |
 //! | `metrics` | all counters as Prometheus text |
@@ -28,14 +28,13 @@ mod conditions;
 mod keys;
 mod kv;
 mod limits;
-mod listing;
 mod metrics;
 mod params;
 mod refusal;
 mod seen;
 mod server;
-mod stall;
 
+pub use crate::front::server::bind;
 pub use api::description;
 pub use app::{App, Times};
-pub use server::{Server, bind};
+pub use server::Server;

@@ -1,45 +1,27 @@
-//! Sockets: a thread with a runtime of its own, so that nothing done for HTTP ever delays the node's loop.
-//!
-//! Connections are bounded in number and in the time for each of a request's parts; further ones wait in the system's
-//! queue until one ends.
+//! Sockets: HTTP/1.1 on each connection, bounded in the time for each of a request's parts.
 
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread::JoinHandle;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tracing::{debug, warn};
+use tokio::net::TcpStream;
+use tracing::debug;
 
 use super::api;
 use super::app::App;
-use super::limits::{CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, STOP_TIME};
-use super::stall::Stall;
+use super::limits::{CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
+use crate::front::server::{self, Stopped};
+use crate::front::stall::Stall;
 
 /// A running server. It stops when it is told to, or dropped.
 #[derive(Debug)]
-pub struct Server {
-    stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// Listens on `addr`, `host:port`.
-///
-/// # Errors
-///
-/// What the system says: in use, not one of this machine's.
-pub fn bind(addr: &str) -> io::Result<StdListener> {
-    let listener = StdListener::bind(addr)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
+pub struct Server(server::Server);
 
 impl Server {
     /// Serves on `listener` from a thread of its own.
@@ -48,69 +30,28 @@ impl Server {
     ///
     /// The system refuses a thread, or what a runtime needs.
     pub fn start(listener: StdListener, app: App) -> io::Result<Server> {
-        let (stop, stopped) = watch::channel(false);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
-            if let Err(why) = runtime.block_on(accept(listener, Arc::new(app), stopped)) {
-                warn!("HTTP is not served: {why}");
+        let serve = move || {
+            let app = Arc::new(app);
+            let router = api::router(Arc::clone(&app));
+            move |stream, stopped| {
+                let (router, app) = (router.clone(), Arc::clone(&app));
+                async move {
+                    app.connections.fetch_add(1, Relaxed);
+                    serve(stream, router, &app, stopped).await;
+                    app.connections.fetch_sub(1, Relaxed);
+                }
             }
-            runtime.shutdown_background();
-        })?;
-        Ok(Server { stop, thread: Some(thread) })
+        };
+        server::Server::start(listener, "http", CONNECTIONS_MAX, serve).map(Server)
     }
 
     /// Takes no more connections, lets answers under way go out for a moment, and ends.
-    pub fn stop(mut self) {
-        self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // had it panicked, the log has said so
-        }
+    pub fn stop(self) {
+        self.0.stop();
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-    }
-}
-
-async fn accept(listener: StdListener, app: Arc<App>, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    let router = api::router(Arc::clone(&app));
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let accepted = async {
-            let room = Arc::clone(&room).acquire_owned().await;
-            (listener.accept().await, room)
-        };
-        tokio::select! {
-            (accepted, room) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let (router, app, stopped) = (router.clone(), Arc::clone(&app), stopped.clone());
-                    connections.spawn(async move {
-                        app.connections.fetch_add(1, Relaxed);
-                        serve(stream, router, &app, stopped).await;
-                        app.connections.fetch_sub(1, Relaxed);
-                        drop(room);
-                    });
-                }
-                // Such as no descriptors left: not at once again.
-                Err(why) => {
-                    warn!("a connection could not be accepted: {why}");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-            () = asked(&mut stopped) => break,
-        }
-    }
-    drop(listener);
-    let _ = tokio::time::timeout(STOP_TIME, async { while connections.join_next().await.is_some() {} }).await;
-    Ok(())
-}
-
-async fn serve(stream: TcpStream, router: Router, app: &App, mut stopped: watch::Receiver<bool>) {
+async fn serve(stream: TcpStream, router: Router, app: &App, mut stopped: Stopped) {
     // Without it Nagle's algorithm and delayed acknowledgements meet: 40 ms a request.
     let _ = stream.set_nodelay(true);
     let mut how = http1::Builder::new();
@@ -124,21 +65,12 @@ async fn serve(stream: TcpStream, router: Router, app: &App, mut stopped: watch:
     let mut connection = pin!(how.serve_connection(io, TowerToHyperService::new(router)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = asked(&mut stopped) => {
+        () = stopped.asked() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(why) = ended {
         debug!("connection over: {why}");
-    }
-}
-
-/// The server is asked to stop, or gone.
-async fn asked(stopped: &mut watch::Receiver<bool>) {
-    while !*stopped.borrow() {
-        if stopped.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -4,6 +4,8 @@
 //! much, too slowly, or half. `buckets`: their properties.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "sockets, threads and clocks are real here")]
 
+#[path = "../alone/mod.rs"]
+mod alone;
 mod buckets;
 mod hostile;
 mod keys;

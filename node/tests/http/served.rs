@@ -3,29 +3,18 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dynode::http::{App, Server, Times, bind};
-use dynode::protocol::{Config, Durability, Node, Time};
-use dynode::shell::inside::Door;
-use dynode::shell::meter::Meter;
-use dynode::shell::{self, Setup};
-use dynode_ring::{Layout, Member, NodeId};
-use dynode_storage::memory::MemoryEngine;
-use dynode_storage::seal::SealKey;
-use dynode_storage::{Past, Store};
-use tokio::sync::oneshot;
+
+use crate::alone::{Alone, CLUSTER};
 
 /// Nothing here takes so long, however busy the machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-const CLUSTER: [u8; 16] = [7; 16];
-
 pub(crate) struct Served {
     pub(crate) addr: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    node: Option<JoinHandle<()>>,
+    node: Alone,
     server: Option<Server>,
 }
 
@@ -38,44 +27,10 @@ pub(crate) fn alone() -> Served {
 pub(crate) fn serve(times: Times) -> Served {
     let listener = bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let (inside, mut door) = Door::pair();
-    let meter = Arc::new(Meter::default());
-    let native = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    native.set_nonblocking(true).unwrap();
-    let native_addr = native.local_addr().unwrap().to_string();
-    let (stop, stopped) = oneshot::channel();
-    let (of_loop, at) = (Arc::clone(&meter), native_addr.clone());
-    let node = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(native).unwrap();
-            let (secret, name) = (vec![1; 16], "n1".to_string());
-            let setup = Setup { cluster: CLUSTER, secret, name, listener, room: None, meter: of_loop };
-            let stopped = async { stopped.await.unwrap_or(()) };
-            shell::run(node(&at), &setup, &mut door, stopped).await.unwrap();
-        });
-    });
-    let app = App::new(inside, meter, CLUSTER, native_addr, times);
+    let node = Alone::start();
+    let app = App::new(node.inside.clone(), Arc::clone(&node.meter), CLUSTER, node.addr.clone(), times);
     let server = Server::start(listener, app).unwrap();
-    Served { addr, stop: Some(stop), node: Some(node), server: Some(server) }
-}
-
-fn node(addr: &str) -> Node<MemoryEngine> {
-    let member = Member { id: NodeId(1), name: "n1".into(), addr: addr.into(), zone: "z".into(), weight: 1 };
-    let config = Config {
-        node: NodeId(1),
-        name: "n1".into(),
-        cluster: CLUSTER,
-        layout: Layout::first(16, 3, vec![member]).unwrap(),
-        durability: Durability::Group,
-        seal: SealKey::derive(&[1; 16]),
-        index_entries_max: 1 << 16,
-        operations_max: 1024,
-        hint_bytes_max: 1 << 20,
-        incarnation: 1,
-    };
-    let store = Store::open(MemoryEngine::new(), NodeId(1), 1, Past::Whole).unwrap();
-    Node::new(config, store, 1, Time(0)).unwrap()
+    Served { addr, node, server: Some(server) }
 }
 
 impl Served {
@@ -101,21 +56,11 @@ impl Served {
 
     /// The node stops; its HTTP server goes on.
     pub(crate) fn stop_node(&mut self) {
-        drop(self.stop.take());
-        self.node.take().map(JoinHandle::join).unwrap().unwrap();
+        self.node.stop();
     }
 
     pub(crate) fn stop_server(&mut self) {
         self.server.take().unwrap().stop();
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(node) = self.node.take() {
-            let _ = node.join();
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A socket whose other side may not stop reading: a write that makes no progress for too long is an error.
 //!
-//! What is to be read has its own bounds (`HEAD_TIME`, `BODY_TIME`). Without this one a client that never reads would keep
+//! What is to be read has bounds of each front end's own. Without this one a client that never reads would keep
 //! its connection and the answer's memory for ever.
 
 use std::io;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-pub(super) struct Stall {
+pub(crate) struct Stall {
     stream: TcpStream,
     max: Duration,
     /// Runs while a write waits.
@@ -20,7 +20,7 @@ pub(super) struct Stall {
 }
 
 impl Stall {
-    pub(super) fn new(stream: TcpStream, max: Duration) -> Stall {
+    pub(crate) fn new(stream: TcpStream, max: Duration) -> Stall {
         Stall { stream, max, waits: None }
     }
 

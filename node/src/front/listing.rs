@@ -10,7 +10,6 @@
 //! may lack keys of.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use dynode_client::wire::{Get, Keys, ListKeys, Message};
@@ -18,31 +17,29 @@ use dynode_client::{Client, Layout, NodeId, Quorum};
 use dynode_ring::PartitionId;
 use tokio::task::JoinSet;
 
-use super::app::App;
-use super::limits::{DOUBTS_MAX, LISTS_MAX, REPORT_TIME};
-use super::params::ms;
-use super::refusal::Refusal;
+use super::limits::{DOUBT_TIME, DOUBTS_MAX, LISTS_MAX};
+use crate::shell::inside::Inside;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    pub(super) bucket: Bytes,
-    pub(super) prefix: Bytes,
+pub(crate) struct Wanted {
+    pub(crate) bucket: Bytes,
+    pub(crate) prefix: Bytes,
     /// Only keys after this one; empty: from the start.
-    pub(super) after: Bytes,
-    pub(super) limit: usize,
+    pub(crate) after: Bytes,
+    pub(crate) limit: usize,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) keys: Vec<Bytes>,
+pub(crate) struct Page {
+    pub(crate) keys: Vec<Bytes>,
     /// Where the next page begins, if there is one.
-    pub(super) next: Option<Bytes>,
+    pub(crate) next: Option<Bytes>,
     /// Partitions of which too few owners have answered, or keys could not be read.
-    pub(super) incomplete: Vec<u16>,
+    pub(crate) incomplete: Vec<u16>,
     /// Why, of one of them.
-    pub(super) why: Option<String>,
+    pub(crate) why: Option<String>,
 }
 
 /// The keys of one partition.
@@ -60,8 +57,12 @@ struct Listed {
     why: Option<String>,
 }
 
-pub(super) async fn page(app: &App, wanted: &Wanted) -> Result<Page, Refusal> {
-    let client = app.client().await?;
+/// A page of the keys of all partitions.
+///
+/// # Errors
+///
+/// Why there is none: no owner of any partition answers.
+pub(crate) async fn page(client: &Client, inside: &Inside, wanted: &Wanted) -> Result<Page, String> {
     let layout = client.layout();
     let limit = keys_a_list(wanted.limit, layout.partitions());
     let mut lists = JoinSet::new();
@@ -75,11 +76,29 @@ pub(super) async fn page(app: &App, wanted: &Wanted) -> Result<Page, Refusal> {
             lists.spawn(async move { (partition.0, list(&client, &layout, partition, &wanted, limit).await) });
         }
         let Some(joined) = lists.join_next().await else { break };
-        let (partition, found) = joined.map_err(|_| Refusal::unavailable("the server is stopping"))?;
+        let (partition, found) = joined.map_err(|_| "the server is stopping")?;
         listed.insert(partition, found);
     }
     let (mut page, doubts) = merge(listed, wanted.limit)?;
-    settle(app, wanted, doubts, &mut page).await;
+    settle(inside, wanted, doubts, &mut page).await;
+    Ok(page)
+}
+
+/// A page of the keys of one partition.
+///
+/// # Errors
+///
+/// Why there is none: no owner of it answers.
+pub(crate) async fn page_of(
+    client: &Client,
+    inside: &Inside,
+    partition: PartitionId,
+    wanted: &Wanted,
+) -> Result<Page, String> {
+    let limit = u32::try_from(wanted.limit).unwrap_or(u32::MAX);
+    let listed = list(client, &client.layout(), partition, wanted, limit).await;
+    let (mut page, doubts) = merge(BTreeMap::from([(partition.0, listed)]), wanted.limit)?;
+    settle(inside, wanted, doubts, &mut page).await;
     Ok(page)
 }
 
@@ -145,7 +164,7 @@ impl Listed {
 }
 
 /// One page of all partitions' keys; and of those, with their partitions, the ones in doubt.
-fn merge(listed: BTreeMap<u16, Listed>, limit: usize) -> Result<(Page, Vec<(Bytes, u16)>), Refusal> {
+fn merge(listed: BTreeMap<u16, Listed>, limit: usize) -> Result<(Page, Vec<(Bytes, u16)>), String> {
     let mut page = Page::default();
     let horizon = listed.values().filter_map(|listed| listed.horizon.clone()).min();
     let mut keys: Vec<(Bytes, u16, bool)> = Vec::new();
@@ -160,7 +179,7 @@ fn merge(listed: BTreeMap<u16, Listed>, limit: usize) -> Result<(Page, Vec<(Byte
         keys.extend(within.map(|(key, count)| (key, partition, count < found.lists)));
     }
     if !answered {
-        return Err(Refusal::unavailable(page.why.unwrap_or_else(|| "no owner of any partition answers".into())));
+        return Err(page.why.unwrap_or_else(|| "no owner of any partition answers".into()));
     }
     keys.sort();
     page.next = match keys.len() > limit {
@@ -175,19 +194,18 @@ fn merge(listed: BTreeMap<u16, Listed>, limit: usize) -> Result<(Page, Vec<(Byte
 }
 
 /// Reads the keys in doubt, and leaves out those that are not there. One that cannot be read stays, and is told of.
-async fn settle(app: &App, wanted: &Wanted, doubts: Vec<(Bytes, u16)>, page: &mut Page) {
+async fn settle(inside: &Inside, wanted: &Wanted, doubts: Vec<(Bytes, u16)>, page: &mut Page) {
     let mut doubts = doubts.into_iter();
     let mut reads = JoinSet::new();
     loop {
         while reads.len() < DOUBTS_MAX
             && let Some((key, partition)) = doubts.next()
         {
-            let (inside, bucket) = (app.inside.clone(), wanted.bucket.clone());
+            let (inside, bucket) = (inside.clone(), wanted.bucket.clone());
             reads.spawn(async move {
-                let time: Duration = REPORT_TIME;
-                let (r, strict, timeout_ms) = (Quorum::Majority, false, ms(time));
+                let (r, strict, timeout_ms) = (Quorum::Majority, false, DOUBT_TIME.as_millis() as u32);
                 let get = Get { bucket, key: key.clone(), r, strict, timeout_ms, at_least: None };
-                (key, partition, inside.ask(get, Bytes::new(), time).await)
+                (key, partition, inside.ask(get, Bytes::new(), DOUBT_TIME).await)
             });
         }
         let Some(joined) = reads.join_next().await else { return };
