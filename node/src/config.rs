@@ -37,7 +37,7 @@ pub struct File {
     /// Where HTTP is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
-    /// Where the Redis protocol is to be served.
+    /// Where Redis' protocol is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resp: Option<String>,
     /// `group`, `os` or `interval:<duration>`.
@@ -160,6 +160,8 @@ pub struct Settings {
     pub listen: String,
     /// Where HTTP is served.
     pub http: Option<String>,
+    /// Where Redis' protocol is served.
+    pub resp: Option<String>,
     /// When a write counts as taken.
     pub durability: Durability,
     /// The cluster's id.
@@ -286,6 +288,7 @@ impl File {
             data: self.data,
             listen: self.listen,
             http: self.http,
+            resp: self.resp,
             durability,
             cluster,
             secret,

@@ -6,6 +6,7 @@ mod front;
 pub mod http;
 pub mod limits;
 pub mod protocol;
+pub mod resp;
 pub mod shell;
 #[cfg(feature = "rocksdb")]
 pub mod start;

@@ -26,6 +26,7 @@ use crate::config::Settings;
 use crate::http::{self, App, Times};
 use crate::limits;
 use crate::protocol::{Config, Durability, Node, Time};
+use crate::resp;
 use crate::shell::data::{self, DataError};
 use crate::shell::fenced::{self, Fence};
 use crate::shell::inside::Door;
@@ -100,6 +101,8 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
     let listener = TcpListener::bind(&settings.listen).await.map_err(|why| taken("listen", &settings.listen, why))?;
     let bind_http = |addr: &String| http::bind(addr).map_err(|why| taken("http", addr, why));
     let http_listener = settings.http.as_ref().map(bind_http).transpose()?;
+    let bind_resp = |addr: &String| resp::bind(addr).map_err(|why| taken("resp", addr, why));
+    let resp_listener = settings.resp.as_ref().map(bind_resp).transpose()?;
     let (inside, door) = Door::pair();
     let meter = Arc::new(Meter::default());
     let setup = Setup {
@@ -111,6 +114,15 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
         meter: Arc::clone(&meter),
     };
     let native = reachable(setup.listener.local_addr()?).to_string();
+    let resp = match resp_listener {
+        Some(listener) => {
+            let addr = listener.local_addr()?;
+            let app = resp::App::new(inside.clone(), settings.cluster, native.clone(), resp::Times::default());
+            info!(%addr, "Redis' protocol is served");
+            Some(resp::Server::start(listener, app)?)
+        }
+        None => None,
+    };
     let http = match http_listener {
         Some(listener) => {
             let addr = listener.local_addr()?;
@@ -124,6 +136,9 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
     let ended = machine.run().await;
     // Requests under way are told that the node has stopped.
     drop(machine);
+    if let Some(resp) = resp {
+        resp.stop();
+    }
     if let Some(http) = http {
         http.stop();
     }
