@@ -4,14 +4,14 @@
 # One target directory outside the tree: RocksDB (10 to 15 minutes of compiling) is built once, for all checkouts.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/dynode/target
 
-# What RocksDB's build needs on Debian and Ubuntu beside Rust: a C++ compiler, and libclang for its bindings; and curl, with
-# which the README's examples are tested.
-PACKAGES = g++ make clang libclang-dev curl
+# What RocksDB's build needs on Debian and Ubuntu beside Rust: a C++ compiler, and libclang for its bindings; and curl and
+# Redis' clients, with which the README's examples are tested.
+PACKAGES = g++ make clang libclang-dev curl redis-tools
 
 CARGO = cargo
 BIN = $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo chaos test lint doc bench figures sync-cost sim fuzz openapi
+.PHONY: help setup build demo chaos test lint doc bench figures sync-cost sim fuzz openapi redis-py
 
 help:
 	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
@@ -23,12 +23,13 @@ help:
 	@echo 'make sync-cost  what it costs to bring a copy up to date, a million keys (some minutes, 5 GB)'
 	@echo 'make sim     20,000 simulated runs                                     (SEEDS=A..B)'
 	@echo 'make openapi the HTTP interface against its own description (schemathesis; needs python3-venv and PyPI)'
+	@echo 'make redis-py  redis-py on a cluster (needs python3-venv and PyPI)'
 	@echo 'make fuzz    every decoder on a million hostile inputs (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make build   the daemon, its command line and the load generator, in $(BIN)'
 
 setup:
 	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: install it with rustup, then try again.'; exit 1; }
-	@if command -v c++ >/dev/null && command -v clang >/dev/null && command -v curl >/dev/null \
+	@if command -v c++ >/dev/null && command -v clang >/dev/null && command -v curl >/dev/null && command -v redis-cli >/dev/null \
 	  && ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  echo 'installing $(PACKAGES)'; apt-get update -qq && apt-get install -y -qq $(PACKAGES) >/dev/null; \
@@ -85,6 +86,9 @@ sim:
 
 openapi: build
 	tests/openapi.sh
+
+redis-py: build
+	tests/redis_py.sh
 
 fuzz:
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
