@@ -11,7 +11,7 @@ PACKAGES = g++ make clang libclang-dev curl redis-tools
 CARGO = cargo
 BIN = $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo chaos test lint doc bench figures sync-cost sim fuzz openapi redis-py
+.PHONY: help setup build demo chaos test lint doc bench figures sync-cost sim fuzz openapi redis-py console-test
 
 help:
 	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make sim     20,000 simulated runs                                     (SEEDS=A..B)'
 	@echo 'make openapi the HTTP interface against its own description (schemathesis; needs python3-venv and PyPI)'
 	@echo 'make redis-py  redis-py on a cluster (needs python3-venv and PyPI)'
+	@echo 'make console-test  the console in a headless Chromium, with screenshots (needs chromium, node, npm)'
 	@echo 'make fuzz    every decoder on a million hostile inputs (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make build   the daemon, its command line and the load generator, in $(BIN)'
 
@@ -89,6 +90,9 @@ openapi: build
 
 redis-py: build
 	tests/redis_py.sh
+
+console-test: build
+	tests/console.sh
 
 fuzz:
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{Method, Uri};
-use axum::response::Html;
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::OpenApi;
@@ -12,9 +12,7 @@ use utoipa::openapi::OpenApi as Document;
 
 use super::app::App;
 use super::refusal::Refusal;
-use super::{buckets, cluster, keys, kv, metrics};
-
-const PAGE: &str = include_str!("page.html");
+use super::{buckets, cluster, console, keys, kv, metrics};
 
 /// Everything that is served. A test holds the routes below against it.
 #[derive(OpenApi)]
@@ -66,12 +64,14 @@ async fn openapi() -> Json<Document> {
     Json(description())
 }
 
-/// A page for people
+/// The console, a page for people
+///
+/// What it fetches from below `/console/` is its own, and may change.
 #[utoipa::path(get, path = "/", tag = "health", responses(
     (status = 200, description = "The page", content_type = "text/html", body = String),
 ))]
-async fn page() -> Html<&'static str> {
-    Html(PAGE)
+async fn page() -> Response {
+    console::page()
 }
 
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -94,6 +94,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi))
         .route("/", get(page))
+        .merge(console::router())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
         .with_state(app)

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::body::Budget;
-use super::limits::{BODY_BYTES_MAX, BODY_TIME, HEAD_TIME, LISTINGS_MAX, REPORT_TIME, STALLED_MAX};
+use super::console::feed::Feed;
+use super::limits::{BODY_BYTES_MAX, BODY_TIME, HEAD_TIME, LISTINGS_MAX, LOOKUPS_MAX, REPORT_TIME, STALLED_MAX};
 use super::refusal::Refusal;
 use crate::shell::inside::Inside;
 use crate::shell::meter::Meter;
@@ -42,6 +43,9 @@ pub struct App {
     pub(super) bodies: Budget,
     /// Pages of keys that may be put together at once.
     pub(super) listings: Semaphore,
+    /// Keys that may be looked up at once by consoles.
+    pub(super) lookups: Semaphore,
+    pub(super) feed: Feed,
     pub(super) connections: AtomicU64,
     cluster: [u8; 16],
     addr: String,
@@ -57,6 +61,8 @@ impl App {
             times,
             bodies: Budget::new(BODY_BYTES_MAX),
             listings: Semaphore::new(LISTINGS_MAX),
+            lookups: Semaphore::new(LOOKUPS_MAX),
+            feed: Feed::default(),
             connections: AtomicU64::new(0),
             cluster,
             addr,

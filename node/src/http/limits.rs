@@ -54,3 +54,24 @@ pub(super) const READY_TIME: Duration = Duration::from_secs(2);
 
 /// Reports on the whole cluster: nodes that are down take as long as it takes to notice.
 pub(super) const REPORT_TIME: Duration = Duration::from_secs(5);
+
+/// Consoles open at once: each takes the cluster's state every second, about a kilobyte a node.
+pub(super) const WATCHERS_MAX: usize = 16;
+
+/// A node that says nothing for so long is shown as not answering: less than the second until the next look.
+pub(super) const LOOK_TIME: Duration = Duration::from_millis(900);
+
+/// Nodes asked at once for a look at all of them.
+pub(super) const LOOKS_MAX: usize = 32;
+
+/// Keys looked up at once by consoles: each may read 64 values of 8 MiB to show the beginning of each.
+pub(super) const LOOKUPS_MAX: usize = 2;
+
+/// What the read of a lookup may take.
+pub(super) const LOOKUP_TIME: Duration = Duration::from_secs(2);
+
+/// Nodes of a preference list whose copies are shown: the owners, and those that would stand in first.
+pub(super) const LOOKUP_COPIES_MAX: usize = 8;
+
+/// The beginning of a value that is shown.
+pub(super) const PREVIEW_BYTES: usize = 2048;

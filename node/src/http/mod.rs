@@ -15,6 +15,7 @@
 //! | `keys` | a page of keys |
 //! | `buckets` | what a bucket is like, and changing it |
 //! | `cluster` | the cluster, this node's own copies, probes |
+//! | `console/` | the page at `/`, live |
 //! | `metrics` | all counters as Prometheus text |
 //!
 //! Absent: no state of a client, no session. HTTP/1.1 only, and no TLS yet: a listener beyond loopback needs `--insecure`.
@@ -25,6 +26,7 @@ mod body;
 mod buckets;
 mod cluster;
 mod conditions;
+mod console;
 mod keys;
 mod kv;
 mod limits;

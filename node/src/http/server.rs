@@ -66,6 +66,7 @@ async fn serve(stream: TcpStream, router: Router, app: &App, mut stopped: Stoppe
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopped.asked() => {
+            app.feed.stop(); // or consoles would keep their connections
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -204,6 +204,7 @@ impl<E: Engine> Node<E> {
             "damage": self.damage_report(),
             "scrub": self.scrub_report(now),
             "counters": self.counters,
+            "measured": self.measured,
         }))
     }
 
@@ -217,6 +218,7 @@ impl<E: Engine> Node<E> {
             "breaker": self.breakers.state(member.id),
             "up": self.up.contains(&member.id),
             "state": self.liveness(member.id),
+            "lacking": self.sync.lacking_of(member.id),
         });
         if let Some(view) = self.swim.view(member.id) {
             peer["since_seconds"] = json!((now - view.since).0 / 1_000_000);

@@ -170,6 +170,8 @@ pub struct Node<E: Engine> {
     agree: agree::Agree,
     counters: Counters,
     draining: bool,
+    /// What the shell has measured, as the report on the state says it: nothing here goes by it.
+    measured: serde_json::Value,
 }
 
 impl<E: Engine> Node<E> {
@@ -227,6 +229,7 @@ impl<E: Engine> Node<E> {
             agree,
             counters: Counters::default(),
             draining: false,
+            measured: serde_json::Value::Null,
         })
     }
 
@@ -343,6 +346,11 @@ impl<E: Engine> Node<E> {
     /// is [`Config::incarnation`].
     pub fn wall_clock_is(&mut self, now: Time, ms: u64) {
         self.wall.is(now, ms);
+    }
+
+    /// What the shell measures (times, requests a partition), for this node's report on its state.
+    pub fn measured_is(&mut self, measured: serde_json::Value) {
+        self.measured = measured;
     }
 
     /// Does it take no new values?

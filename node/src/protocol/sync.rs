@@ -109,6 +109,11 @@ impl SyncState {
         partitions.len()
     }
 
+    /// Partitions in which this node knows that it lacks something which a peer has.
+    pub(super) fn lacking_of(&self, peer: NodeId) -> usize {
+        self.lacked.keys().filter(|(_, other)| *other == peer).count()
+    }
+
     /// What is remembered of partitions: at most a few entries for each that is owned, and each of its other owners.
     pub(super) fn entries(&self) -> usize {
         self.heard.len() + self.lacked.len() + self.pulling.len() + self.wanted.len() + self.scans.len()

@@ -65,3 +65,10 @@ pub(super) const STARTED_MAX: usize = 2 * crate::limits::OPERATIONS_MAX;
 
 /// Turns without a pause, after which the runtime looks for new readiness of sockets.
 pub(super) const TURNS_WITHOUT_PAUSE: usize = 4;
+
+/// Which partitions are hot is seen by one request in so many: a hash of a key costs as much as a thirtieth of a get.
+/// A prime, so that clients that ask in a rhythm are seen as they are.
+pub(super) const HOT_SAMPLE: u64 = 17;
+
+/// Hot partitions told: more do not help the eye.
+pub(super) const HOT_TOLD: usize = 8;

@@ -191,7 +191,7 @@ impl<'a, E: Engine> Shell<'a, E> {
         let (began, now) = (Instant::now(), self.now());
         self.setup.meter.events.fetch_add(self.events.len() as u64, Relaxed);
         for event in self.events.drain(..) {
-            self.started.take(&event, began);
+            self.started.take(&event, began, self.node.layout().partitions());
             self.node.handle(now, event, &mut self.effects)?;
         }
         let decided = Instant::now();
@@ -220,6 +220,8 @@ impl<'a, E: Engine> Shell<'a, E> {
         self.wall_asked = Instant::now();
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         self.node.wall_clock_is(self.now(), since_1970.as_millis() as u64);
+        let hot = self.started.hot();
+        self.node.measured_is(self.setup.meter.report(&hot));
     }
 
     fn measure(&self, began: Instant, decided: Instant, committed: Instant) {

@@ -7,6 +7,7 @@
 #[path = "../alone/mod.rs"]
 mod alone;
 mod buckets;
+mod console;
 mod hostile;
 mod keys;
 mod served;

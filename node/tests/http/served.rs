@@ -119,6 +119,13 @@ impl Conn {
         answer
     }
 
+    /// Waits until what was not yet taken has this in it.
+    pub(crate) fn until(&mut self, text: &str) {
+        while !self.read.windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
+            assert!(self.more(), "closed before `{text}`");
+        }
+    }
+
     /// Waits until the other side closes, and gives back what came before.
     pub(crate) fn until_closed(&mut self) -> Vec<u8> {
         while self.more() {}

@@ -1,0 +1,128 @@
+// The ring, drawn: from outside to inside each partition's first, second, … owner; a table says the same.
+
+import { by, el, say, svg, table } from "./dom.js";
+import { percent } from "./figures.js";
+
+const COLOURS = 8;
+const [OUTER, INNER] = [196, 104];
+
+let ring;
+let chosen;
+let states = new Map();
+
+const colourBy = () => document.querySelector('input[name="by"]:checked').value;
+const zones = () => [...new Set(ring.members.map((member) => member.zone))].sort();
+const memberOf = (name) => ring.members.find((member) => member.name === name);
+const groupOf = (name) => (colourBy() === "zone" ? memberOf(name)?.zone : name);
+const groups = () => (colourBy() === "zone" ? zones() : ring.members.map((member) => member.name));
+const colourOf = (group) => `c${Math.max(0, groups().indexOf(group)) % COLOURS}`;
+const isAway = (name) => ["down", "no answer", "suspect"].includes(states.get(name)?.word);
+
+const point = (radius, turn) => {
+  const angle = 2 * Math.PI * turn - Math.PI / 2;
+  return `${(radius * Math.cos(angle)).toFixed(2)} ${(radius * Math.sin(angle)).toFixed(2)}`;
+};
+
+// A piece of a ring between two radii, from one turn to another (0 to 1, clockwise from the top).
+function piece(outer, inner, from, to) {
+  const large = to - from > 0.5 ? 1 : 0;
+  return `M${point(outer, from)}A${outer} ${outer} 0 ${large} 1 ${point(outer, to)}` +
+    `L${point(inner, to)}A${inner} ${inner} 0 ${large} 0 ${point(inner, from)}Z`;
+}
+
+function draw() {
+  const copies = Math.max(1, ...ring.owners.map((owners) => owners.length));
+  const width = (OUTER - INNER) / copies;
+  const parts = ring.owners.map((owners, partition) => {
+    const [from, to] = [partition / ring.partitions, Math.min((partition + 1) / ring.partitions, 0.99999)];
+    const pieces = owners.map((name, at) =>
+      svg("path", {
+        d: piece(OUTER - at * width - 1, OUTER - (at + 1) * width, from, to),
+        class: `piece ${colourOf(groupOf(name))}`,
+        "data-owner": name,
+        "data-group": groupOf(name),
+      }));
+    return svg("g", { "data-partition": partition }, svg("title", {}, `partition ${partition}: ${owners.join(", ")}`), pieces);
+  });
+  const label = `The ring: ${ring.partitions} partitions, ${copies} owners each, of ${ring.members.length} nodes. The table below says the same.`;
+  const drawing = svg("svg", { viewBox: "-214 -214 428 428", role: "img", "aria-label": label },
+    parts,
+    svg("g", { id: "mark" }),
+    svg("text", { class: "big", y: -8 }, String(ring.partitions)),
+    svg("text", { y: 14 }, "partitions"),
+    svg("text", { class: "faint", y: 40 }, `${copies} ${copies === 1 ? "copy" : "copies"} · epoch ${ring.epoch}`));
+  by("ring").replaceChildren(drawing);
+  drawLegend();
+  emphasise();
+}
+
+function drawLegend() {
+  const share = (group) => ring.members.filter((m) => groupOf(m.name) === group).reduce((all, m) => all + m.share, 0);
+  const detail = (group) => (colourBy() === "zone" ? "" : ` ${memberOf(group)?.zone ?? ""}`);
+  const buttons = groups().map((group) =>
+    el("li", {}, el("button", { type: "button", "aria-pressed": "false", "data-group": group, onclick: () => choose(group) },
+      el("span", { class: `swatch ${colourOf(group)}`, "aria-hidden": "true" }),
+      el("span", { class: "name" }, group),
+      el("span", { class: "faint" }, `${detail(group)} ${percent(share(group))}`),
+      el("span", { class: "away-word" }))));
+  by("legend").replaceChildren(...buttons);
+}
+
+function choose(group) {
+  chosen = chosen === group ? undefined : group;
+  emphasise();
+}
+
+// Dims what is not chosen, and shows whose owners are away.
+function emphasise() {
+  for (const path of document.querySelectorAll("#ring .piece")) {
+    path.classList.toggle("dim", chosen !== undefined && path.dataset.group !== chosen);
+    path.classList.toggle("away", isAway(path.dataset.owner));
+  }
+  for (const button of document.querySelectorAll("#legend button")) {
+    button.setAttribute("aria-pressed", String(button.dataset.group === chosen));
+    const away = colourBy() === "node" && isAway(button.dataset.group);
+    say(button.querySelector(".away-word"), away ? states.get(button.dataset.group).word : "");
+  }
+}
+
+function fillTable() {
+  const details = by("ring-table");
+  if (!details.open || !ring) return;
+  const rows = ring.owners.map((owners, partition) => [String(partition), owners.join(", ")]);
+  details.querySelector(".scroll").replaceChildren(table("Owners of each partition, the first owner first", [["partition", "figure"], ["owners", "text"]], rows, "narrow"));
+}
+
+// Another layout.
+export function showRing(next) {
+  ring = next;
+  if (chosen !== undefined && !groups().includes(chosen)) chosen = undefined;
+  draw();
+  fillTable();
+}
+
+// Who is there, by name.
+export function showStates(next) {
+  states = next;
+  emphasise();
+}
+
+// Points at where a token lies; it is 16 hexadecimal digits.
+export function mark(token, partition) {
+  const turn = parseInt(token.slice(0, 8), 16) / 2 ** 32;
+  const arrow = `M${point(OUTER + 2, turn)}L${point(OUTER + 16, turn - 0.007)}L${point(OUTER + 16, turn + 0.007)}Z`;
+  const [from, to] = [partition / ring.partitions, (partition + 1) / ring.partitions];
+  by("mark")?.replaceChildren(
+    svg("path", { class: "outline", d: piece(OUTER, INNER - 2, from, Math.min(to, from + 0.99999)) }),
+    svg("path", { class: "arrow", d: arrow }));
+}
+
+export function begin() {
+  by("ring-table").addEventListener("toggle", fillTable);
+  for (const input of document.querySelectorAll('input[name="by"]')) {
+    input.addEventListener("change", () => {
+      chosen = undefined;
+      if (ring) draw();
+    });
+  }
+}
