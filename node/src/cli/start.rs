@@ -59,6 +59,9 @@ pub(super) struct StartArgs {
     /// Listen beyond this machine although there is no encryption and no login
     #[arg(long)]
     insecure: bool,
+    /// How each line of the log is written
+    #[arg(long, value_enum, value_name = "FORM", default_value_t)]
+    log: log::Form,
     /// Stop when the process that started this one, with this id, is gone
     #[arg(long, value_name = "PID", hide = true)]
     stop_with_parent: Option<u32>,
@@ -73,7 +76,7 @@ pub(super) fn run(args: StartArgs) -> Done {
     if let Some(parent) = args.stop_with_parent {
         stop_with(parent)?;
     }
-    log::begin();
+    log::begin(args.log);
     run_node(settings(args)?)
 }
 

@@ -12,7 +12,7 @@ use utoipa::openapi::OpenApi as Document;
 
 use super::app::App;
 use super::refusal::Refusal;
-use super::{buckets, cluster, console, keys, kv, metrics};
+use super::{buckets, cluster, console, keys, kv, metrics, trace};
 
 /// Everything that is served. A test holds the routes below against it.
 #[derive(OpenApi)]
@@ -97,6 +97,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(console::router())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
+        .layer(axum::middleware::from_fn(trace::trace))
         .with_state(app)
 }
 

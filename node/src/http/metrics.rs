@@ -16,7 +16,7 @@ use super::app::App;
 use super::limits::REPORT_TIME;
 use super::params::Query;
 use super::refusal::Refusal;
-use crate::shell::meter::{Histogram, Kind, Meter, Outcome};
+use crate::shell::meter::{Histogram, Kind, Meter, Outcome, SIBLINGS};
 
 /// The node's counters: name in the report, name as a metric, what it counts.
 const COUNTERS: &[(&str, &str, &str)] = &[
@@ -146,10 +146,20 @@ fn measured(out: &mut Text, meter: &Meter, http_connections: u64) {
             out.histogram(name, &[("kind", kind.name()), ("outcome", outcome.name())], meter.operations(kind, outcome));
         }
     }
+    let name = "read_values";
+    out.family(name, "histogram", "Reads by how many values they found; more than one are siblings.");
+    let counts = meter.siblings();
+    for (bound, below) in SIBLINGS.iter().zip(counts) {
+        out.sample(&format!("{name}_bucket"), &[("le", &bound.to_string())], below);
+    }
+    let reads = counts.last().copied().unwrap_or(0);
+    out.sample(&format!("{name}_bucket"), &[("le", "+Inf")], reads);
+    out.sample(&format!("{name}_sum"), &[], meter.values_read.load(Relaxed));
+    out.sample(&format!("{name}_count"), &[], reads);
     out.family("turn_duration_seconds", "histogram", "Turns of the node's loop.");
     out.histogram("turn_duration_seconds", &[], &meter.turns);
     let name = "turn_commit_duration_seconds";
-    out.family(name, "histogram", "The part of a turn that its commit takes, the sync of the disk included.");
+    out.family(name, "histogram", "The part of a turn that its commit takes: the batch and its fsync.");
     out.histogram(name, &[], &meter.commits);
     out.family("events_total", "counter", "Events decided on.");
     out.sample("events_total", &[], meter.events.load(Relaxed));
@@ -197,6 +207,14 @@ fn peers(out: &mut Text, status: &Value) {
     out.family("peer_connected", "gauge", "1: the connection to the peer stands.");
     for peer in peers {
         out.sample("peer_connected", &[("peer", &name(peer))], u64::from(peer["up"] == true));
+    }
+    out.family(
+        "peer_sync_lacking_partitions",
+        "gauge",
+        "Partitions of which the peer is known to have more than this node.",
+    );
+    for peer in peers {
+        out.sample("peer_sync_lacking_partitions", &[("peer", &name(peer))], peer["lacking"].as_u64().unwrap_or(0));
     }
     out.family("peer_liveness", "gauge", "1 for what the peer is taken to be.");
     for peer in peers {
@@ -289,7 +307,7 @@ mod tests {
         let status = serde_json::json!({
             "state": "up", "counters": Counters::default(), "epoch": 3, "hints": { "oldest_seconds": null },
             "bytes": { "objects": 7 }, "engine": { "files_per_level": [1, 2] }, "damage": { "shelved": [4] },
-            "peers": [{ "name": "a\"b", "up": true, "breaker": "open", "state": "alive", "latency_us": { "mean": 250 } }],
+            "peers": [{ "name": "a\"b", "up": true, "breaker": "open", "state": "alive", "lacking": 5, "latency_us": { "mean": 250 } }],
         });
         let text = text(&status, &meter, 2);
         for line in [
@@ -305,6 +323,8 @@ mod tests {
             "dynode_copies_in_doubt{state=\"shelved\"} 1",
             "dynode_peer_breaker{peer=\"a\\\"b\",state=\"open\"} 1",
             "dynode_peer_latency_seconds{peer=\"a\\\"b\",kind=\"mean\"} 0.00025",
+            "dynode_peer_sync_lacking_partitions{peer=\"a\\\"b\"} 5",
+            "dynode_read_values_bucket{le=\"+Inf\"} 0",
             "dynode_http_connections 2",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in\n{text}");

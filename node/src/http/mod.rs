@@ -16,6 +16,7 @@
 //! | `buckets` | what a bucket is like, and changing it |
 //! | `cluster` | the cluster, this node's own copies, probes |
 //! | `console/` | the page at `/`, live |
+//! | `trace` | requests' ids in the log |
 //! | `metrics` | all counters as Prometheus text |
 //!
 //! Absent: no state of a client, no session. HTTP/1.1 only, and no TLS yet: a listener beyond loopback needs `--insecure`.
@@ -35,6 +36,7 @@ mod params;
 mod refusal;
 mod seen;
 mod server;
+mod trace;
 
 pub use crate::front::server::bind;
 pub use api::description;

@@ -23,10 +23,10 @@ pub(super) const CONTEXT: HeaderName = HeaderName::from_static("x-dynode-context
 pub(super) const AT_LEAST: HeaderName = HeaderName::from_static("x-dynode-at-least");
 
 /// The id of a write that may be made again.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id of a request in characters: several times a UUID's.
-const REQUEST_ID_MAX: usize = 255;
+pub(super) const REQUEST_ID_MAX: usize = 255;
 
 /// The bucket and key of `/…/{bucket}/{key}`: `path` is what follows the prefix. The bucket ends at the first `/`; the key is
 /// all the rest, so that the slashes in it need no encoding.
