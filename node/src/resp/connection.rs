@@ -153,21 +153,27 @@ impl Connection<'_> {
                 Err(why) => self.end_with(Reply::err(why.to_string())),
             }
         }
-        let bytes = self.read.len() + self.decoder.held() + self.commands_bytes;
-        if !self.ends && !self.share.fit(bytes) {
+        if !self.ends && !self.share.fit(self.held()) {
             self.end_with(failures::reply(&failures::full()));
         }
     }
 
+    fn held(&self) -> usize {
+        self.read.len() + self.decoder.held() + self.commands_bytes
+    }
+
     fn begin(&mut self, words: Vec<Bytes>) {
         self.app.commands.fetch_add(1, Relaxed);
-        let bytes = words.iter().map(|word| word.len() + size_of::<Bytes>()).sum();
-        // The answer to HELLO is the first in the new version.
-        let outcome = commands::begin(self.app, &mut self.session, words);
+        let bytes = commands::bytes(&words);
+        let outcome = match self.share.fit(self.held() + bytes) {
+            true => commands::begin(self.app, &mut self.session, words),
+            false => Outcome::Now(failures::reply(&failures::full())),
+        };
         let answer = match outcome {
             Outcome::Now(reply) => Waiting::Ready(reply.into()),
             Outcome::Later(answering) => Waiting::Later(answering),
         };
+        // The answer to HELLO is the first in the new version.
         self.commands.push_back(Begun { answer, protocol: self.session.protocol, bytes });
         self.commands_bytes += bytes;
         self.ends |= self.session.quits;

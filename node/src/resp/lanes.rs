@@ -192,7 +192,12 @@ impl Lane {
         };
         let Seen { mut value, causality, held } = match seen {
             Ok(seen) => seen,
-            Err(why) => return refuse(batch.into_iter().map(|(_, answer)| answer), &why),
+            Err(why) => {
+                for (_, answer) in batch {
+                    let _ = answer.send(failures::reply(&why).into());
+                }
+                return;
+            }
         };
         let now_ms = now_ms();
         let mut written = false;
@@ -203,22 +208,37 @@ impl Lane {
             written |= effect == Effect::Written;
             match written {
                 true => after.push((reply, answer)),
-                false => drop(answer.send(Answer { reply, held: held.clone() })),
+                false => {
+                    let _ = answer.send(Answer { reply, held: held.clone() });
+                }
             }
         }
         if !written {
             return;
         }
         let value = value.filter(|value| value.expires_ms.is_none_or(|at| at > now_ms));
-        match self.lanes.write(&self.key, value, causality, quorum).await {
-            Ok(()) => {
-                after.into_iter().for_each(|(reply, answer)| drop(answer.send(Answer { reply, held: held.clone() })))
-            }
-            Err(why) => refuse(after.into_iter().map(|(_, answer)| answer), &why),
+        let done = self.lanes.write(&self.key, value, causality, quorum).await;
+        for (reply, answer) in after {
+            let answered = match &done {
+                Ok(()) => Answer { reply, held: held.clone() },
+                Err(why) => failures::reply(why).into(),
+            };
+            let _ = answer.send(answered); // the asker may have gone
         }
     }
 }
 
-fn refuse(waiting: impl Iterator<Item = oneshot::Sender<Answer>>, why: &Failure) {
-    waiting.for_each(|answer| drop(answer.send(failures::reply(why).into())));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::limits::OPERATION_BYTES;
+    use crate::shell::inside::Door;
+
+    #[test]
+    fn an_operation_takes_no_more_memory_than_is_counted_for_it() {
+        let lane = Lane { lanes: Lanes::new(Door::pair().0), key: Bytes::new(), ended: true };
+        // With as much again for the queues, the channels and the task that it stands in.
+        let run = size_of_val(&lane.run());
+        assert!(2 * run <= OPERATION_BYTES, "{run}");
+    }
 }

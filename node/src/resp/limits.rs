@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dynode_client::wire::limits::VALUE_BYTES_MAX;
 
-/// Connections served at once: client libraries keep pools, and many of them. Each holds some kilobytes while it is idle.
+/// Connections served at once: client libraries keep pools, and many of them. Each holds some 20 KiB while it is idle.
 pub(super) const CONNECTIONS_MAX: usize = 4096;
 
 /// A command must be there so long after its first byte: 32 MiB at 4.5 Mbit/s. It bounds those that send a byte now and then
@@ -42,8 +42,11 @@ pub(super) const PIPELINE_BYTES_MAX: usize = 16 << 20;
 /// answer is an error.
 pub(super) const BYTES_MAX: usize = 256 << 20;
 
+/// What it takes to do something to a key: its lane, the request that waits, the answer. (A test has the measure.)
+pub(super) const OPERATION_BYTES: usize = 4 << 10;
+
 /// What a connection may hold without a share of [`BYTES_MAX`]: small commands.
-pub(super) const BYTES_FREE: usize = 16 << 10;
+pub(super) const BYTES_FREE: usize = 32 << 10;
 
 /// Read at a time.
 pub(super) const READ_BYTES: usize = 16 << 10;

@@ -201,14 +201,14 @@ fn expire(value: &mut Option<Stored>, at_ms: u64, only: OnlyExpiry) -> bool {
     let Some(value) = value else { return false };
     // No expiry is later than any.
     let old = value.expires_ms.unwrap_or(u64::MAX);
-    let fits = !(only.if_none && value.expires_ms.is_some())
-        && !(only.if_any && value.expires_ms.is_none())
-        && !(only.if_later && at_ms <= old)
-        && !(only.if_sooner && at_ms >= old);
-    if fits {
+    let is_against = (only.if_none && value.expires_ms.is_some())
+        || (only.if_any && value.expires_ms.is_none())
+        || (only.if_later && at_ms <= old)
+        || (only.if_sooner && at_ms >= old);
+    if !is_against {
         value.expires_ms = Some(at_ms);
     }
-    fits
+    !is_against
 }
 
 #[cfg(test)]

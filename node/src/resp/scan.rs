@@ -38,22 +38,29 @@ impl Default for Wanted {
     }
 }
 
-/// Cursors within partitions, the oldest first.
+/// Cursors within partitions.
 #[derive(Debug)]
-pub(super) struct Cursors(Mutex<(u64, BTreeMap<u64, (u16, Bytes)>)>);
+pub(super) struct Cursors(Mutex<Given>);
+
+#[derive(Debug)]
+struct Given {
+    next: u64,
+    /// The oldest first: a partition, and the key after which to go on.
+    known: BTreeMap<u64, (u16, Bytes)>,
+}
 
 impl Default for Cursors {
     fn default() -> Cursors {
         // Not those of an earlier life of this node, nor of another.
         let first = FIRST + u64::from(rand::random::<u32>()) * CURSORS_MAX as u64;
-        Cursors(Mutex::new((first, BTreeMap::new())))
+        Cursors(Mutex::new(Given { next: first, known: BTreeMap::new() }))
     }
 }
 
 impl Cursors {
     fn give(&self, partition: u16, after: Bytes) -> u64 {
         let mut cursors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, known) = &mut *cursors;
+        let Given { next, known } = &mut *cursors;
         let given = *next;
         *next += 1;
         known.insert(given, (partition, after));
@@ -67,7 +74,7 @@ impl Cursors {
     fn place(&self, cursor: u64, partitions: u32) -> Option<(u16, Bytes)> {
         match u16::try_from(cursor) {
             Ok(partition) if cursor < u64::from(partitions) => Some((partition, Bytes::new())),
-            _ => self.0.lock().unwrap_or_else(PoisonError::into_inner).1.get(&cursor).cloned(),
+            _ => self.0.lock().unwrap_or_else(PoisonError::into_inner).known.get(&cursor).cloned(),
         }
     }
 }

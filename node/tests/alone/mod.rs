@@ -17,7 +17,6 @@ pub(crate) const CLUSTER: [u8; 16] = [7; 16];
 
 pub(crate) struct Alone {
     pub(crate) inside: Inside,
-    pub(crate) meter: Arc<Meter>,
     /// Its native listener.
     pub(crate) addr: String,
     stop: Option<oneshot::Sender<()>>,
@@ -25,25 +24,25 @@ pub(crate) struct Alone {
 }
 
 impl Alone {
-    pub(crate) fn start() -> Alone {
+    /// `meter` measures its loop.
+    pub(crate) fn start(meter: Arc<Meter>) -> Alone {
         let (inside, mut door) = Door::pair();
-        let meter = Arc::new(Meter::default());
         let native = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         native.set_nonblocking(true).unwrap();
         let addr = native.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
-        let (of_loop, at) = (Arc::clone(&meter), addr.clone());
+        let at = addr.clone();
         let run = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(native).unwrap();
                 let (secret, name) = (vec![1; 16], "n1".to_string());
-                let setup = Setup { cluster: CLUSTER, secret, name, listener, room: None, meter: of_loop };
+                let setup = Setup { cluster: CLUSTER, secret, name, listener, room: None, meter };
                 let stopped = async { stopped.await.unwrap_or(()) };
                 shell::run(node(&at), &setup, &mut door, stopped).await.unwrap();
             });
         });
-        Alone { inside, meter, addr, stop: Some(stop), node: Some(run) }
+        Alone { inside, addr, stop: Some(stop), node: Some(run) }
     }
 
     /// The node stops; what asks it goes on.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynode::http::{App, Server, Times, bind};
+use dynode::shell::meter::Meter;
 
 use crate::alone::{Alone, CLUSTER};
 
@@ -27,8 +28,9 @@ pub(crate) fn alone() -> Served {
 pub(crate) fn serve(times: Times) -> Served {
     let listener = bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let node = Alone::start();
-    let app = App::new(node.inside.clone(), Arc::clone(&node.meter), CLUSTER, node.addr.clone(), times);
+    let meter = Arc::new(Meter::default());
+    let node = Alone::start(Arc::clone(&meter));
+    let app = App::new(node.inside.clone(), meter, CLUSTER, node.addr.clone(), times);
     let server = Server::start(listener, app).unwrap();
     Served { addr, node, server: Some(server) }
 }

@@ -26,7 +26,7 @@ pub(crate) fn alone() -> Served {
 pub(crate) fn serve(times: Times) -> Served {
     let listener = bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let node = Alone::start();
+    let node = Alone::start(Default::default());
     let app = App::new(node.inside.clone(), CLUSTER, node.addr.clone(), times);
     let server = Server::start(listener, app).unwrap();
     Served { addr, node, server: Some(server) }

@@ -8,7 +8,7 @@ use crate::resp::session::Session;
 /// The version of Redis whose words these are.
 pub(super) const REDIS_VERSION: &str = "7.2.0";
 
-pub(super) fn ping(asked: Asked<'_>) -> Done {
+pub(super) fn ping(asked: &mut Asked<'_>) -> Done {
     match &asked.words[1..] {
         [] => Ok(Reply::Simple("PONG").into()),
         [word] => Ok(Reply::Bulk(word.clone()).into()),
@@ -16,16 +16,16 @@ pub(super) fn ping(asked: Asked<'_>) -> Done {
     }
 }
 
-pub(super) fn echo(asked: Asked<'_>) -> Done {
+pub(super) fn echo(asked: &mut Asked<'_>) -> Done {
     Ok(Reply::Bulk(asked.words[1].clone()).into())
 }
 
-pub(super) fn quit(asked: Asked<'_>) -> Done {
+pub(super) fn quit(asked: &mut Asked<'_>) -> Done {
     asked.session.quits = true;
     Ok(Reply::OK.into())
 }
 
-pub(super) fn select(asked: Asked<'_>) -> Done {
+pub(super) fn select(asked: &mut Asked<'_>) -> Done {
     match integer(&asked.words[1]) {
         Some(0) => Ok(Reply::OK.into()),
         Some(_) => Err(Reply::err("DB index is out of range")),
@@ -33,7 +33,7 @@ pub(super) fn select(asked: Asked<'_>) -> Done {
     }
 }
 
-pub(super) fn auth(asked: Asked<'_>) -> Done {
+pub(super) fn auth(asked: &mut Asked<'_>) -> Done {
     match &asked.words[1..] {
         [_password] => Err(Reply::err(
             "AUTH <password> called without any password configured for the default user. Are you sure your \
@@ -52,7 +52,7 @@ fn login(user: &[u8]) -> Result<(), Reply> {
     }
 }
 
-pub(super) fn hello(asked: Asked<'_>) -> Done {
+pub(super) fn hello(asked: &mut Asked<'_>) -> Done {
     let mut words = asked.words[1..].iter();
     let protocol = match words.next() {
         None => asked.session.protocol,
@@ -74,7 +74,7 @@ pub(super) fn hello(asked: Asked<'_>) -> Done {
             return Err(option_syntax(option));
         }
     }
-    let session = asked.session;
+    let session = &mut *asked.session;
     session.protocol = protocol;
     session.name = name.unwrap_or_else(|| std::mem::take(&mut session.name));
     let version = if protocol == Protocol::V3 { 3 } else { 2 };
@@ -101,9 +101,9 @@ fn checked_name(name: &[u8]) -> Result<String, Reply> {
     }
 }
 
-pub(super) fn client(asked: Asked<'_>) -> Done {
+pub(super) fn client(asked: &mut Asked<'_>) -> Done {
     let words = &asked.words[1..];
-    let session = asked.session;
+    let session = &mut *asked.session;
     let of = |name: &str| is(&words[0], name);
     let done = |reply: Reply, words_wanted: usize, name: &str| match words.len() == words_wanted {
         true => Ok(reply.into()),

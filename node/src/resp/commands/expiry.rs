@@ -54,20 +54,20 @@ fn invalid(command: &str) -> Reply {
     Reply::err(format!("invalid expire time in '{command}' command"))
 }
 
-pub(super) fn expire(asked: Asked<'_>) -> Done {
-    set(&asked, Unit::Seconds, "expire")
+pub(super) fn expire(asked: &mut Asked<'_>) -> Done {
+    set(asked, Unit::Seconds, "expire")
 }
 
-pub(super) fn pexpire(asked: Asked<'_>) -> Done {
-    set(&asked, Unit::Milliseconds, "pexpire")
+pub(super) fn pexpire(asked: &mut Asked<'_>) -> Done {
+    set(asked, Unit::Milliseconds, "pexpire")
 }
 
-pub(super) fn expireat(asked: Asked<'_>) -> Done {
-    set(&asked, Unit::AtSeconds, "expireat")
+pub(super) fn expireat(asked: &mut Asked<'_>) -> Done {
+    set(asked, Unit::AtSeconds, "expireat")
 }
 
-pub(super) fn pexpireat(asked: Asked<'_>) -> Done {
-    set(&asked, Unit::AtMilliseconds, "pexpireat")
+pub(super) fn pexpireat(asked: &mut Asked<'_>) -> Done {
+    set(asked, Unit::AtMilliseconds, "pexpireat")
 }
 
 /// A moment in the past deletes.
@@ -95,15 +95,15 @@ fn set(asked: &Asked<'_>, unit: Unit, name: &str) -> Done {
     asked.on_key(Op::Expire { at_ms, only })
 }
 
-pub(super) fn ttl(asked: Asked<'_>) -> Done {
+pub(super) fn ttl(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Ttl { seconds: true })
 }
 
-pub(super) fn pttl(asked: Asked<'_>) -> Done {
+pub(super) fn pttl(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Ttl { seconds: false })
 }
 
-pub(super) fn persist(asked: Asked<'_>) -> Done {
+pub(super) fn persist(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Persist)
 }
 

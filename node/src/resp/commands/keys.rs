@@ -9,21 +9,21 @@ use crate::resp::glob::Pattern;
 use crate::resp::op::Op;
 use crate::resp::scan::{self, Wanted};
 
-pub(super) fn del(asked: Asked<'_>) -> Done {
+pub(super) fn del(asked: &mut Asked<'_>) -> Done {
     let ops = asked.words[1..].iter().map(|key| (key.clone(), Op::Delete));
     asked.on_keys(ops, sum)
 }
 
-pub(super) fn exists(asked: Asked<'_>) -> Done {
+pub(super) fn exists(asked: &mut Asked<'_>) -> Done {
     let ops = asked.words[1..].iter().map(|key| (key.clone(), Op::Exists));
     asked.on_keys(ops, sum)
 }
 
-pub(super) fn kind(asked: Asked<'_>) -> Done {
+pub(super) fn kind(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Type)
 }
 
-pub(super) fn scan(asked: Asked<'_>) -> Done {
+pub(super) fn scan(asked: &mut Asked<'_>) -> Done {
     let wrong = || Reply::err("invalid cursor");
     let cursor = std::str::from_utf8(&asked.words[1]).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
     let mut wanted = Wanted { cursor, ..Wanted::default() };
@@ -53,7 +53,7 @@ pub(super) fn scan(asked: Asked<'_>) -> Done {
     }))
 }
 
-pub(super) fn dbsize(asked: Asked<'_>) -> Done {
+pub(super) fn dbsize(asked: &mut Asked<'_>) -> Done {
     Ok(later(asked.app, |app| async move {
         match scan::count(&app).await {
             Ok(count) => Reply::Integer(count as i64),

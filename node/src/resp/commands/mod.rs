@@ -17,6 +17,7 @@ use super::app::App;
 use super::codec::{Reply, integer};
 use super::failures;
 use super::lanes::Answer;
+use super::limits::OPERATION_BYTES;
 use super::op::Op;
 use super::session::Session;
 
@@ -66,8 +67,14 @@ pub(super) fn begin(app: &Arc<App>, session: &mut Session, words: Vec<Bytes>) ->
     if !command.takes(words.len()) {
         return arity(command.name).into();
     }
-    let done = (command.run)(Asked { app, session, words });
+    let done = (command.run)(&mut Asked { app, session, words });
     done.unwrap_or_else(Outcome::Now)
+}
+
+/// What a command holds while it is under way, in bytes: its words, and what is done to its keys.
+pub(super) fn bytes(words: &[Bytes]) -> usize {
+    let keys = find(&words[0]).map_or(0, |command| command.keys_in(words.len()));
+    words.iter().map(|word| word.len() + size_of::<Bytes>()).sum::<usize>() + keys * OPERATION_BYTES
 }
 
 /// A command by its name, in whatever case.

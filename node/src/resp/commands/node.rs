@@ -23,7 +23,7 @@ fn settings() -> [(&'static str, String); 7] {
     ]
 }
 
-pub(super) fn config(asked: Asked<'_>) -> Done {
+pub(super) fn config(asked: &mut Asked<'_>) -> Done {
     let words = &asked.words[1..];
     if !is(&words[0], "get") {
         return Err(unknown_subcommand(&words[0], "CONFIG"));
@@ -37,7 +37,7 @@ pub(super) fn config(asked: Asked<'_>) -> Done {
     Ok(Reply::Map(pairs.map(|(name, value)| (Reply::text(name), Reply::text(value))).collect()).into())
 }
 
-pub(super) fn info(asked: Asked<'_>) -> Done {
+pub(super) fn info(asked: &mut Asked<'_>) -> Done {
     let wanted = &asked.words[1..];
     let everything = ["default", "all", "everything"];
     let all = wanted.is_empty() || wanted.iter().any(|word| everything.iter().any(|name| is(word, name)));
@@ -86,7 +86,7 @@ fn sections(app: &App) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
     ]
 }
 
-pub(super) fn command(asked: Asked<'_>) -> Done {
+pub(super) fn command(asked: &mut Asked<'_>) -> Done {
     let words = &asked.words[1..];
     let Some(first) = words.first() else { return Ok(Reply::Array(COMMANDS.iter().map(about).collect()).into()) };
     let named = || words[1..].iter().map(|name| find(name));

@@ -7,17 +7,17 @@ use super::{Asked, Done, arity, is, number, syntax, unless_refused};
 use crate::resp::codec::Reply;
 use crate::resp::op::{Keep, Only, Op, Set, SetAnswer};
 
-pub(super) fn get(asked: Asked<'_>) -> Done {
+pub(super) fn get(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Get)
 }
 
-pub(super) fn mget(asked: Asked<'_>) -> Done {
+pub(super) fn mget(asked: &mut Asked<'_>) -> Done {
     let ops = asked.words[1..].iter().map(|key| (key.clone(), Op::Get));
     // A value that cannot be read must not look like one that is not there.
     asked.on_keys(ops, |replies| unless_refused(replies, Reply::Array))
 }
 
-pub(super) fn set(asked: Asked<'_>) -> Done {
+pub(super) fn set(asked: &mut Asked<'_>) -> Done {
     let mut set = plain(asked.words[2].clone(), SetAnswer::Ok);
     let mut options = asked.words[3..].iter();
     let mut has_expiry = false;
@@ -41,17 +41,17 @@ pub(super) fn set(asked: Asked<'_>) -> Done {
     asked.on_key(Op::Set(set))
 }
 
-pub(super) fn setnx(asked: Asked<'_>) -> Done {
+pub(super) fn setnx(asked: &mut Asked<'_>) -> Done {
     let set = plain(asked.words[2].clone(), SetAnswer::Done);
     asked.on_key(Op::Set(Set { only: Only::IfAbsent, ..set }))
 }
 
-pub(super) fn setex(asked: Asked<'_>) -> Done {
-    set_for(&asked, Unit::Seconds, "setex")
+pub(super) fn setex(asked: &mut Asked<'_>) -> Done {
+    set_for(asked, Unit::Seconds, "setex")
 }
 
-pub(super) fn psetex(asked: Asked<'_>) -> Done {
-    set_for(&asked, Unit::Milliseconds, "psetex")
+pub(super) fn psetex(asked: &mut Asked<'_>) -> Done {
+    set_for(asked, Unit::Milliseconds, "psetex")
 }
 
 fn set_for(asked: &Asked<'_>, unit: Unit, name: &str) -> Done {
@@ -60,16 +60,16 @@ fn set_for(asked: &Asked<'_>, unit: Unit, name: &str) -> Done {
     asked.on_key(Op::Set(Set { expiry: Keep::At(at), ..set }))
 }
 
-pub(super) fn getset(asked: Asked<'_>) -> Done {
+pub(super) fn getset(asked: &mut Asked<'_>) -> Done {
     let set = plain(asked.words[2].clone(), SetAnswer::Old);
     asked.on_key(Op::Set(set))
 }
 
-pub(super) fn getdel(asked: Asked<'_>) -> Done {
+pub(super) fn getdel(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::GetDelete)
 }
 
-pub(super) fn mset(asked: Asked<'_>) -> Done {
+pub(super) fn mset(asked: &mut Asked<'_>) -> Done {
     if asked.words.len().is_multiple_of(2) {
         return Err(arity("mset"));
     }
@@ -78,27 +78,27 @@ pub(super) fn mset(asked: Asked<'_>) -> Done {
     asked.on_keys(ops, |replies| unless_refused(replies, |_| Reply::OK))
 }
 
-pub(super) fn strlen(asked: Asked<'_>) -> Done {
+pub(super) fn strlen(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Length)
 }
 
-pub(super) fn append(asked: Asked<'_>) -> Done {
+pub(super) fn append(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Append(asked.words[2].clone()))
 }
 
-pub(super) fn incr(asked: Asked<'_>) -> Done {
+pub(super) fn incr(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Add(1))
 }
 
-pub(super) fn decr(asked: Asked<'_>) -> Done {
+pub(super) fn decr(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Add(-1))
 }
 
-pub(super) fn incrby(asked: Asked<'_>) -> Done {
+pub(super) fn incrby(asked: &mut Asked<'_>) -> Done {
     asked.on_key(Op::Add(number(&asked.words[2])?))
 }
 
-pub(super) fn decrby(asked: Asked<'_>) -> Done {
+pub(super) fn decrby(asked: &mut Asked<'_>) -> Done {
     let by = number(&asked.words[2])?.checked_neg().ok_or_else(|| Reply::err("decrement would overflow"))?;
     asked.on_key(Op::Add(by))
 }

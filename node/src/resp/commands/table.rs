@@ -13,7 +13,7 @@ pub(in crate::resp) struct Command {
     pub(super) keys: (i64, i64, i64),
     pub(super) group: &'static str,
     pub(super) summary: &'static str,
-    pub(super) run: fn(Asked<'_>) -> Done,
+    pub(super) run: fn(&mut Asked<'_>) -> Done,
 }
 
 impl Command {
@@ -22,6 +22,14 @@ impl Command {
         match usize::try_from(self.arity) {
             Ok(exactly) => words == exactly,
             Err(_) => words as u64 >= self.arity.unsigned_abs(),
+        }
+    }
+
+    /// How many keys are among so many words?
+    pub(super) fn keys_in(&self, words: usize) -> usize {
+        match self.keys {
+            (_, -1, step) => words.saturating_sub(1).div_ceil(usize::try_from(step).unwrap_or(1)),
+            (_, last, _) => usize::try_from(last).unwrap_or(0),
         }
     }
 }
@@ -103,6 +111,8 @@ mod tests {
     fn the_words_of_a_command_are_counted() {
         let takes = |name: &str, words| super::super::find(name.as_bytes()).unwrap().takes(words);
         assert!(takes("GET", 2) && !takes("get", 1) && !takes("get", 3));
+        let keys = |name: &str, words| super::super::find(name.as_bytes()).unwrap().keys_in(words);
+        assert_eq!((keys("ping", 2), keys("set", 5), keys("mget", 4), keys("mset", 5)), (0, 1, 3, 2));
         assert!(takes("del", 2) && takes("del", 9) && !takes("del", 1));
     }
 }
