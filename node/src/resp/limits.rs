@@ -43,7 +43,7 @@ pub(super) const PIPELINE_BYTES_MAX: usize = 16 << 20;
 pub(super) const BYTES_MAX: usize = 256 << 20;
 
 /// What it takes to do something to a key: its lane, the request that waits, the answer. (A test has the measure.)
-pub(super) const OPERATION_BYTES: usize = 4 << 10;
+pub(super) const OPERATION_BYTES: usize = 5 << 10;
 
 /// What a connection may hold without a share of [`BYTES_MAX`]: small commands.
 pub(super) const BYTES_FREE: usize = 32 << 10;
