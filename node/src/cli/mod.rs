@@ -6,6 +6,8 @@
 //! | `dev/` | `dynode dev`: a local cluster, one process a node |
 //! | `status`, `ring`, `svg`, `local` | what the nodes say of themselves, tables and drawings of it |
 //! | `change/` | `join`, `leave`, `replace`, `remove`, `set`, `plan`, `commit`, `cancel` |
+//! | `doctor/`, `watch`, `look` | what is wrong, in words; a live table; the look at all members that both need |
+//! | `shells` | completion and man page |
 //! | `scrub` | has nodes check all that they have stored |
 //! | `data`, `list` | `get`, `put`, `delete`; `list` |
 //! | [`transfer`] | many files or keys at once: walking, bounds, retries, progress, the summary |
@@ -22,16 +24,19 @@ mod bucket;
 mod change;
 mod data;
 mod dev;
+mod doctor;
 pub mod export;
 mod guest;
 pub mod import;
 mod list;
 mod local;
 mod log;
+mod look;
 mod output;
 pub(crate) mod reports;
 mod ring;
 mod scrub;
+mod shells;
 mod start;
 mod status;
 pub mod svg;
@@ -40,6 +45,7 @@ mod target;
 pub mod transfer;
 pub mod units;
 pub mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -98,6 +104,10 @@ enum Command {
     Commit(change::CommitArgs),
     /// Forget the staged changes
     Cancel,
+    /// Compare what all nodes say, and tell what is wrong and what to do
+    Doctor(doctor::DoctorArgs),
+    /// Watch all nodes: a live table
+    Watch(watch::WatchArgs),
     /// Show what the node asked holds itself, for checking and debugging
     Local(local::LocalArgs),
     /// Have nodes read and check all that they have stored
@@ -118,6 +128,10 @@ enum Command {
     Export(export::ExportArgs),
     /// Read every file of a folder back from a bucket, and compare the bytes
     Verify(verify::VerifyArgs),
+    /// Print a shell's completion script
+    Completion(shells::CompletionArgs),
+    /// Print the manual page
+    Man(shells::ManArgs),
 }
 
 /// Does what the arguments of this process say.
@@ -156,6 +170,10 @@ fn execute(target: &TargetArgs, command: Command) -> Done {
             Command::Plan => change::plan(target).await,
             Command::Commit(args) => change::commit(target, args).await,
             Command::Cancel => change::cancel(target).await,
+            Command::Doctor(args) => doctor::run(target, args).await,
+            Command::Watch(args) => watch::run(target, args).await,
+            Command::Completion(args) => shells::completion(&args),
+            Command::Man(args) => shells::man(args),
             Command::Local(args) => local::run(target, args).await,
             Command::Scrub(args) => scrub::run(target, args).await,
             Command::Get(args) => data::get(target, args).await,
@@ -217,6 +235,11 @@ mod tests {
             "dynode verify d --bucket files --r all",
             "dynode local --key b/k",
             "dynode scrub",
+            "dynode doctor --json --timeout 1s",
+            "dynode watch --interval 500ms --count 3",
+            "dynode completion zsh",
+            "dynode man --dir pages",
+            "dynode start --config d/n0/dynode.toml --log json",
             "dynode scrub n0 n1 --wait --json",
         ] {
             if let Err(e) = parse(line) {

@@ -258,4 +258,24 @@ mod tests {
         assert!(!dir.path().join("x").exists());
         assert!(settings(parse(&format!("{line} --insecure"))).is_ok());
     }
+
+    #[test]
+    fn the_example_for_three_machines_can_be_read() {
+        let text = include_str!("../../../deploy/dynode.toml")
+            .replace("CLUSTER_ID", &"0a".repeat(16))
+            .replace("CLUSTER_SECRET", &"0b".repeat(32))
+            .replace("NAME", "b");
+        let machines =
+            [("ADDRESS_A", "10.0.0.1"), ("ADDRESS_B", "10.0.0.2"), ("ADDRESS_C", "10.0.0.3"), ("ADDRESS", "10.0.0.2")];
+        let text = machines.iter().fold(text, |text, (word, address)| text.replace(word, address));
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join(dev::CONFIG_FILE);
+        std::fs::write(&place, text).unwrap();
+        let settings = settings(parse(&format!("dynode start --config {}", place.display()))).unwrap();
+        assert_eq!((settings.name.as_str(), settings.listen.as_str()), ("b", "10.0.0.2:7100"));
+        assert_eq!(settings.layout.members().len(), 3);
+        let unit = include_str!("../../../deploy/dynode.service");
+        let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/")).unwrap();
+        parse(command);
+    }
 }

@@ -173,6 +173,7 @@ impl<E: Engine> Node<E> {
             "changes": self.changes_report(),
             "durability": durability,
             "uptime_seconds": now.0 / 1_000_000,
+            "wall_ms": self.wall.ms(now),
             "partitions_owned": owned,
             "partitions": layout.partitions(),
             "replicas": layout.replicas(),

@@ -169,3 +169,11 @@ export function remarks(list) {
   }
   return said;
 }
+
+// Guests, and changes of ownership that are staged, as the node asked knows of them.
+export function toCome(state) {
+  const changes = state.nodes.find((node) => node.name === state.asked)?.report?.changes ?? {};
+  const guests = (changes.guests ?? []).map((guest) => `${guest.former ? "former member" : "guest"}: ${guest.name} at ${guest.addr}, owns nothing`);
+  const staged = (changes.changes ?? []).map((change) => `${change.committed ? "committed" : "staged"}: ${change.text}`);
+  return [...guests, ...staged].map((text) => ({ level: "warn", text }));
+}

@@ -57,7 +57,7 @@ function tiles(list, point) {
   });
 }
 
-function showMembers(list) {
+function showMembers(list, state) {
   const columns = [["node", "text"], ["state", "text"], ["zone", "text"], ["weight", "figure"], ["share", "figure"], ["stored", "figure"],
     ["sync", "text"], ["hints", "figure"], ["sees", "figure"], ["version", "text"], ["for", "figure"]];
   const row = (m) => [
@@ -74,7 +74,7 @@ function showMembers(list) {
     figures.uptime(m.state.since),
   ];
   by("members").replaceChildren(table("Members of the cluster", columns, list.map(row)));
-  const remarks = figures.remarks(list).map(({ level, text }) => el("li", { class: level }, text));
+  const remarks = [...figures.remarks(list), ...figures.toCome(state)].map(({ level, text }) => el("li", { class: level }, text));
   by("remarks").replaceChildren(...remarks);
 }
 
@@ -107,7 +107,7 @@ function show() {
   say(by("cluster"), `cluster ${state.cluster.slice(0, 8)}… · epoch ${state.epoch} · as ${state.asked} sees it`);
   document.title = `${list.filter((m) => m.report?.state === "up").length}/${list.length} dynode`;
   tiles(list, points.at(-1));
-  showMembers(list);
+  showMembers(list, state);
   news(list);
   ring.showStates(new Map(list.map((m) => [m.name, m.state])));
   const to = state.at_ms;
