@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use dynode_ring::NodeId;
 
 use crate::clock::{Clock, DotRange};
+use crate::copy::Wholeness;
 use crate::dot::{Actor, COUNTER_MAX, Dot, LIFE_MAX};
 use crate::key::ObjectKey;
 use crate::object::{Object, Payload, Sibling};
@@ -45,8 +46,8 @@ impl Entry {
 pub struct Checkpoint {
     /// The life of the copy's actor.
     pub life: u64,
-    /// The copy may lack what it had acknowledged in a former life.
-    pub recovering: bool,
+    /// Does the copy have what it should?
+    pub wholeness: Wholeness,
     /// What the copy contains.
     pub clock: Clock,
     /// Contiguous per actor: dots up to here have left the index.
@@ -289,7 +290,11 @@ fn common_floor(parts: &[Part]) -> Clock {
 pub fn encode_checkpoint(c: &Checkpoint) -> Vec<u8> {
     let mut out = vec![FORMAT];
     out.extend_from_slice(&c.life.to_le_bytes());
-    out.push(u8::from(c.recovering));
+    out.push(match c.wholeness {
+        Wholeness::Whole => 0,
+        Wholeness::MayLack => 1,
+        Wholeness::New => 2,
+    });
     out.extend_from_slice(&c.content.to_le_bytes());
     put_clock(&mut out, &c.clock);
     put_clock(&mut out, &c.watermark);
@@ -582,9 +587,10 @@ pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
 pub fn decode_checkpoint(bytes: Bytes) -> Result<Checkpoint, Corrupt> {
     let mut r = Reader::with_format(bytes)?;
     let life = r.word()?;
-    let recovering = match r.byte()? {
-        0 => false,
-        1 => true,
+    let wholeness = match r.byte()? {
+        0 => Wholeness::Whole,
+        1 => Wholeness::MayLack,
+        2 => Wholeness::New,
         _ => return Err(Corrupt("neither recovering nor not")),
     };
     let content = r.word()?;
@@ -594,7 +600,7 @@ pub fn decode_checkpoint(bytes: Bytes) -> Result<Checkpoint, Corrupt> {
         let len = r.varint()?;
         scans.push(Scanned { upto: r.take(len)?, clock: r.clock()? });
     }
-    let checkpoint = Checkpoint { life, recovering, clock, watermark, content, remains, scans };
+    let checkpoint = Checkpoint { life, wholeness, clock, watermark, content, remains, scans };
     r.finish().map(|()| checkpoint)
 }
 

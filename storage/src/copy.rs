@@ -26,12 +26,24 @@ use crate::store::{Refused, Turn};
 /// A checkpoint is due after so many dots: it bounds what is read when the copy is opened.
 const CHECKPOINT_EVERY: u64 = 4096;
 
+/// How much of what it should have does a copy have?
+#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq, Default)]
+pub enum Wholeness {
+    /// All that it has acknowledged.
+    Whole,
+    /// It began when its node became an owner: it has all that it has acknowledged, and lacks what others had before.
+    New,
+    /// It may lack what it had acknowledged in a former life.
+    #[default]
+    MayLack,
+}
+
 /// One node's copy of one partition, an owner's or a stand-in's.
 #[derive(Debug, Clone)]
 pub struct Copy {
     partition: PartitionId,
     actor: Actor,
-    recovering: bool,
+    wholeness: Wholeness,
     /// The last counter given out in this life.
     pub(crate) counter: u64,
     pub(crate) clock: Clock,
@@ -70,7 +82,7 @@ impl Copy {
         Copy {
             partition,
             actor,
-            recovering: true,
+            wholeness: Wholeness::MayLack,
             counter: 0,
             clock: Clock::new(),
             watermark: Clock::new(),
@@ -172,12 +184,18 @@ impl Copy {
     /// May it lack what it had acknowledged in a former life? So it is from when it begins, empty or rolled back, until
     /// [`Store::recovered`](crate::Store::recovered), restarts included.
     pub fn is_recovering(&self) -> bool {
-        self.recovering
+        self.wholeness != Wholeness::Whole
     }
 
-    pub(crate) fn set_recovering(&mut self, recovering: bool) {
-        self.checkpoint_due |= self.recovering != recovering;
-        self.recovering = recovering;
+    /// May it lack what it has acknowledged itself? One that is [new](Wholeness::New) to its owner has not acknowledged anything
+    /// before it began.
+    pub fn may_lack(&self) -> bool {
+        self.wholeness == Wholeness::MayLack
+    }
+
+    pub(crate) fn set_wholeness(&mut self, wholeness: Wholeness) {
+        self.checkpoint_due |= self.wholeness != wholeness;
+        self.wholeness = wholeness;
     }
 
     /// Does this dot of the copy's own present life say that the copy once contained more than it does?
@@ -204,7 +222,7 @@ impl Copy {
     pub(crate) fn mark_synced(&mut self) {
         self.synced.0.clone_from(&self.clock);
         self.synced.1 = self.content;
-        self.synced_ahead = self.is_scanning() || self.recovering;
+        self.synced_ahead = self.is_scanning() || self.is_recovering();
     }
 
     /// Asks for a checkpoint with the next batch if there is anything new to say; true if there is.
@@ -221,7 +239,7 @@ impl Copy {
         self.since_checkpoint = 0;
         Some(codec::encode_checkpoint(&Checkpoint {
             life: self.actor.life,
-            recovering: self.recovering,
+            wholeness: self.wholeness,
             clock: self.clock.clone(),
             watermark: self.watermark.clone(),
             content: self.content,

@@ -14,7 +14,7 @@ use crate::store::damaged;
 impl Copy {
     /// Reads the copy's checkpoint and the index entries since. `None`: the node holds no copy.
     pub(crate) fn load<V: View>(engine: &V, node: NodeId, partition: PartitionId) -> Result<Option<Copy>, EngineError> {
-        let Some(Checkpoint { life, recovering, clock, watermark, content, remains, scans }) =
+        let Some(Checkpoint { life, wholeness, clock, watermark, content, remains, scans }) =
             load_checkpoint(engine, partition)?
         else {
             return Ok(None);
@@ -23,7 +23,7 @@ impl Copy {
         copy.clock = clock;
         copy.watermark = watermark;
         copy.content = content;
-        copy.set_recovering(recovering);
+        copy.set_wholeness(wholeness);
         copy.remains = remains;
         copy.scans = Scans::new(scans);
         copy.checkpoint_due = false;

@@ -11,7 +11,7 @@ use dynode_ring::{NodeId, PartitionId};
 
 use crate::clock::Clock;
 use crate::codec::{self, Corrupt};
-use crate::copy::Copy;
+use crate::copy::{Copy, Wholeness};
 use crate::dot::{Actor, Dot, LIFE_MAX};
 use crate::engine::{Engine, EngineError, Space, Step};
 use crate::key::ObjectKey;
@@ -210,7 +210,7 @@ impl<E: Engine> Store<E> {
     /// recovering.
     pub fn begin_life(&mut self, partition: PartitionId) -> Result<(), EngineError> {
         self.go_on_in_new_life(partition)?;
-        self.copy(partition)?.set_recovering(true);
+        self.copy(partition)?.set_wholeness(Wholeness::MayLack);
         Ok(())
     }
 
@@ -225,10 +225,18 @@ impl<E: Engine> Store<E> {
         Ok(())
     }
 
+    /// The node has become an owner of the partition: its copy, if any, may lack what other owners have acknowledged, but
+    /// nothing that it acknowledges from now on.
+    pub fn begin_ownership(&mut self, partition: PartitionId) -> Result<(), EngineError> {
+        self.copy(partition)?.set_wholeness(Wholeness::New);
+        self.touch(partition);
+        Ok(())
+    }
+
     /// The copy contains what enough others have: it is no longer recovering.
     pub fn recovered(&mut self, partition: PartitionId) -> Result<(), EngineError> {
         if let Some(copy) = self.find(partition)?.filter(|c| c.is_recovering()) {
-            copy.set_recovering(false);
+            copy.set_wholeness(Wholeness::Whole);
             self.touch(partition);
         }
         Ok(())

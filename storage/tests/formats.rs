@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::clock::DotRange;
 use dynode_storage::codec::{self, Checkpoint, Claim, Entry, Part, Scanned};
+use dynode_storage::copy::Wholeness;
 use dynode_storage::memory::MemoryEngine;
 use dynode_storage::seal::SealKey;
 use dynode_storage::{Actor, Clock, Dot, Object, ObjectKey, Past, Payload, Sibling, Store};
@@ -133,7 +134,7 @@ fn checkpoints_and_index_entries() {
     let remains = [dot(3, 5)].into_iter().collect();
     let checkpoint = Checkpoint {
         life: 0x0102,
-        recovering: true,
+        wholeness: Wholeness::MayLack,
         clock: clock(),
         watermark: Clock::new(),
         content: 0xfe,

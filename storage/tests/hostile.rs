@@ -8,6 +8,7 @@ use common::rng::Rng;
 use dynode_ring::NodeId;
 use dynode_storage::clock::DotRange;
 use dynode_storage::codec::{self, Checkpoint, Claim, Entry, Part, Scanned};
+use dynode_storage::copy::Wholeness;
 use dynode_storage::seal::SealKey;
 use dynode_storage::{Actor, Clock, Dot, Object, ObjectKey, Payload, Sibling};
 
@@ -73,7 +74,7 @@ fn sound(form: usize, rng: &mut Rng) -> Vec<u8> {
             let scans = scans.collect();
             codec::encode_checkpoint(&Checkpoint {
                 life: 1,
-                recovering: rng.chance(500),
+                wholeness: if rng.chance(500) { Wholeness::New } else { Wholeness::Whole },
                 clock: clock(rng),
                 watermark: clock(rng),
                 content: 2,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use dynode_ring::NodeId;
 use dynode_storage::codec::{self, Checkpoint, Claim, Entry, Part, Scanned};
+use dynode_storage::copy::Wholeness;
 use dynode_storage::{Actor, Clock, Dot, Object, ObjectKey, Payload, Sibling};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngSeed};
@@ -118,7 +119,7 @@ proptest! {
         let scans = vec![Scanned { upto: entry.key.as_bytes().clone(), clock: clock.clone() }];
         let content = !moved;
         let checkpoint =
-            Checkpoint { life: moved, recovering: moved % 2 == 0, clock: entry.object.context, watermark: clock, content, remains, scans };
+            Checkpoint { life: moved, wholeness: if moved % 2 == 0 { Wholeness::MayLack } else { Wholeness::Whole }, clock: entry.object.context, watermark: clock, content, remains, scans };
         prop_assert_eq!(codec::decode_checkpoint(codec::encode_checkpoint(&checkpoint).into()).unwrap(), checkpoint);
     }
 

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use buckets::{BucketIs, BucketKind, Buckets, BucketsHash, GetBucket, Properties, SetBucket};
 pub use layouts::{
-    Accept, Accepted, Ballot, Change, ChangeId, GetChange, GuestIs, Operate, Operator, Prepare, Promise, Staged,
-    Standing,
+    Accept, Accepted, Ballot, Change, ChangeId, GetChange, GuestIs, Operate, Operator, PhaseIs, Phases, Prepare,
+    Promise, Staged, Standing,
 };
 pub use liveness::{Ack, MemberState, Members, Ping, PingFor, Rumour};
 pub use lives::{AskLife, HandedOver, LifeIs, Refuse};
@@ -113,6 +113,7 @@ messages! {
     105 Accept,
     106 Accepted,
     107 Staged,
+    108 Phases,
     110 Operate,
 }
 
@@ -403,6 +404,8 @@ pub struct Fetch {
     pub key: Bytes,
     /// The dots of the values that the asker has (encoded): no need to send those values again.
     pub have: Bytes,
+    /// The asker reads from the former owners of a partition that gets others.
+    pub reads_before: bool,
 }
 
 /// What a copy holds of a key. Body: the object as it travels, without the values that the asker has; when `same`, only
@@ -455,6 +458,8 @@ pub struct Clocks {
     /// Does the answerer know its own past, and contain what it once did? Else there may be greater lives of the asker that
     /// it has forgotten.
     pub whole: bool,
+    /// Of the partitions that get other owners: those of which the answerer's copy may lack what it has acknowledged itself.
+    pub may_lack: Vec<u16>,
 }
 
 /// "Here is my clock; send what I lack." Body: the asker's clock, encoded. Answered by [`Answer`].

@@ -169,7 +169,7 @@ fn peer_message() -> impl Strategy<Value = Message> {
         }),
         any::<bool>().prop_map(|recovering| ReplicateDone { recovering }.into()),
         (any::<(u64, u16)>(), bytes(), bytes(), bytes()).prop_map(|((epoch, partition), bucket, key, have)| {
-            Fetch { epoch, partition, bucket, key, have }.into()
+            Fetch { epoch, partition, bucket, key, have, reads_before: partition % 2 == 0 }.into()
         }),
         any::<(bool, bool)>().prop_map(|(same, recovering)| Fetched { same, recovering }.into()),
         (any::<(u64, Option<u64>)>(), vec(digest, 0..9)).prop_map(|((epoch, sum), digests)| Digests {
@@ -180,7 +180,8 @@ fn peer_message() -> impl Strategy<Value = Message> {
         .into()),
         (any::<(u64, u64, bool, bool)>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9)).prop_map(
             |((epoch, last_life, whole, sum_differs), differing, absent)| {
-                Clocks { epoch, sum_differs, differing, absent, last_life, whole }.into()
+                Clocks { epoch, sum_differs, differing, absent: absent.clone(), last_life, whole, may_lack: absent }
+                    .into()
             }
         ),
         any::<(u64, u16, u64)>()

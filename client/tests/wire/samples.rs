@@ -108,7 +108,10 @@ pub(crate) fn samples() -> Vec<Frame> {
         (Report {}.into(), b("{}")),
         (Replicate { epoch: 3, partition: 17, required: true, timeout_ms: 250 }.into(), b("delta")),
         (ReplicateDone { recovering: false }.into(), b("")),
-        (Fetch { epoch: 3, partition: 17, bucket: b("f"), key: b("k"), have: b("dots") }.into(), b("")),
+        (
+            Fetch { epoch: 3, partition: 17, bucket: b("f"), key: b("k"), have: b("dots"), reads_before: true }.into(),
+            b(""),
+        ),
         (Fetched { same: true, recovering: false }.into(), b("")),
         (
             Digests { epoch: 3, sum: Some(7), digests: vec![Digest { partition: 1, clock: u64::MAX, content: 5 }] }
@@ -235,6 +238,7 @@ pub(crate) fn samples() -> Vec<Frame> {
             b(""),
         ),
         (Staged { epoch: 3 }.into(), b("changes")),
+        (Phases { epoch: 3, partitions: vec![PhaseIs { partition: 17, phase: 1, whole: true }] }.into(), b("")),
         (Operate { what: Operator::Replace { old: "n1".into(), new: guest() } }.into(), b("")),
         (
             Operate { what: Operator::Commit { changes: vec![ChangeId { epoch: 3, number: 1 << 50 }], force: true } }

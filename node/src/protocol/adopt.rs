@@ -1,22 +1,25 @@
-//! Going by another layout, once it is decided.
+//! Going by another layout, once it is decided: partitions that get other owners begin on their way ([`super::phases`]), and
+//! what is under way goes on under it.
 
 use std::collections::BTreeSet;
 
-use dynode_ring::{Layout, NodeId, PartitionId};
+use dynode_client::wire::Quorum;
+use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::{Engine, EngineError};
 
 use super::agree::Decision;
+use super::operation::{Operation, Then, UnderWay};
+use super::whom::Does;
 use super::{Effects, Node, Observation, Time};
 
 impl<E: Engine> Node<E> {
-    /// Is every partition stable under the present layout? Only then is the next one chosen.
+    /// Is every partition stable under the present layout, as far as this node knows? Only then is the next one chosen.
     pub fn is_settled(&self) -> bool {
-        true // ownership changes at once, so no change is ever under way
+        self.phases.is_settled()
     }
 
-    /// A layout was decided, and is stored with this turn's batch: this node goes by it from now on.
-    ///
-    /// Ownership changes at once. Copies that this node no longer owns are held, and handed off, like hints.
+    /// A layout was decided, and is stored with this turn's batch: this node goes by it from now on, and takes no write under
+    /// the one before any more.
     pub(super) fn adopt(&mut self, now: Time, decision: &Decision, out: &mut Effects) -> Result<(), EngineError> {
         let layout = decision.layout.clone();
         out.observe(Observation::Adopted {
@@ -26,35 +29,97 @@ impl<E: Engine> Node<E> {
             forced: decision.forced.is_some(),
         });
         self.swim.set_members(now, layout.members().iter().map(|m| m.id));
-        let former = std::mem::replace(&mut self.config.layout, layout);
+        let held: BTreeSet<PartitionId> = self.held_here().into_iter().collect();
+        self.config.layout = layout;
+        self.begin_phases(decision);
         self.forget_words_of_others();
-        self.hold_what_is_not_owned(now, &former)
+        self.hold_what_is_not_owned(now)?;
+        self.begin_ownerships(&held)?;
+        for partition in self.asked_partitions() {
+            self.ask_anew(now, partition, out)?;
+        }
+        Ok(())
     }
 
     /// What was said under another layout counts no more: a copy leaves on the word of *these* owners only.
     fn forget_words_of_others(&mut self) {
-        let peers: BTreeSet<NodeId> = self.sync.heard.keys().map(|(_, peer)| *peer).collect();
-        self.sync.heard.clear();
-        for peer in peers {
-            self.forget_words_of(peer);
-        }
+        self.sync.forget_words();
+        self.recovery = super::recovery::Recovery::default();
     }
 
-    fn hold_what_is_not_owned(&mut self, now: Time, former: &Layout) -> Result<(), EngineError> {
-        let stored = self.store.stored()?;
-        let node = self.config.node;
-        let changed: Vec<PartitionId> =
-            former.partition_ids().filter(|p| former.owns(node, *p) != self.config.layout.owns(node, *p)).collect();
-        for partition in changed {
+    /// Copies that this node no longer owns are held, and handed off, like hints.
+    fn hold_what_is_not_owned(&mut self, now: Time) -> Result<(), EngineError> {
+        for (partition, bytes) in self.store.stored()? {
             match self.owns(partition) {
                 true => self.hints.remove(partition),
-                false if self.store.find(partition)?.is_some() => {
-                    let bytes = stored.iter().find(|(p, _)| *p == partition).map_or(0, |(_, bytes)| *bytes);
-                    self.hints.found(partition, bytes, now);
-                }
+                false if !self.hints.holds(partition) => self.hints.found(partition, bytes, now),
                 false => {}
             }
         }
         Ok(())
+    }
+
+    /// Where this node has become an owner: its copies lack what was acknowledged before. On a disk that does not know its past
+    /// they may lack what they have acknowledged themselves, too.
+    fn begin_ownerships(&mut self, held: &BTreeSet<PartitionId>) -> Result<(), EngineError> {
+        if !self.store.knows_its_lives() {
+            return Ok(());
+        }
+        for partition in self.held_here().into_iter().filter(|p| !held.contains(p)).collect::<Vec<_>>() {
+            if self.store.quarantine(partition).is_none() {
+                self.store.begin_ownership(partition)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The partitions in which clients' operations wait for others.
+    fn asked_partitions(&self) -> BTreeSet<PartitionId> {
+        let of = |op: &UnderWay| match &op.operation {
+            Operation::Put(put) => Some(put.partition()),
+            Operation::Get(get) => Some(get.partition),
+            _ => None,
+        };
+        self.operations.values().filter_map(of).collect()
+    }
+
+    /// A partition has other owners, or other ones answer reads: reads of it begin anew, and writes go to all who count now.
+    pub(super) fn ask_anew(&mut self, now: Time, partition: PartitionId, out: &mut Effects) -> Result<(), EngineError> {
+        let is_here = |op: &UnderWay| match &op.operation {
+            Operation::Put(put) => put.partition() == partition,
+            Operation::Get(get) => get.partition == partition,
+            _ => false,
+        };
+        let ids: Vec<u64> = self.operations.iter().filter(|(_, op)| is_here(op)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(UnderWay { alarm, held, mut operation }) = self.operations.remove(&id) else { continue };
+            let (then, next) = match &mut operation {
+                Operation::Get(get) => {
+                    // Under another number: answers to what was asked before say nothing of the owners that there are now.
+                    let id = self.new_id();
+                    (self.get_anew(now, id, get, out)?, id)
+                }
+                Operation::Put(put) => (self.put_anew(now, id, put, out), id),
+                _ => (Then::Wait(None), id),
+            };
+            self.alarms.remove(&(alarm, id));
+            match then {
+                Then::Done => {
+                    self.client_operations -= usize::from(operation.is_of_client());
+                    self.held_bytes -= held;
+                }
+                Then::Wait(again) => {
+                    let alarm = again.unwrap_or(alarm);
+                    self.operations.insert(next, UnderWay { alarm, held, operation });
+                    self.alarms.insert((alarm, next));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// For how many of which owners does a write wait?
+    pub(super) fn sides(&self, partition: PartitionId, wanted: Quorum, strict: bool) -> Vec<(usize, Vec<NodeId>)> {
+        self.whom(partition, wanted, strict, Does::Write).map(|whom| whom.sides).unwrap_or_default()
     }
 }

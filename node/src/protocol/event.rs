@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dynode_client::wire::Message;
 use dynode_ring::{NodeId, PartitionId};
 
-use super::{BreakerState, Liveness};
+use super::{BreakerState, Liveness, Phase};
 
 /// A moment on the node's own monotonic clock, in microseconds since an origin that only the shell knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -235,6 +235,13 @@ pub enum Observation {
         peer: NodeId,
         /// It was a member once.
         former: bool,
+    },
+    /// A partition has come to this phase of getting other owners, as far as this node knows.
+    Phase {
+        /// Which.
+        partition: PartitionId,
+        /// How far.
+        phase: Phase,
     },
     /// This node goes by another layout now.
     Adopted {

@@ -9,6 +9,7 @@ use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::{Engine, EngineError};
 
 use super::put::Write;
+use super::whom::Does;
 use super::{Effects, Heard, Micros, Node, Operation, Origin, ReplyTo, Then, Time, failure, timeout};
 
 /// The owner gets a little less time than the asker gave, so that its word arrives before ours is due.
@@ -43,8 +44,8 @@ impl<E: Engine> Node<E> {
     /// Is a request about this partition another node's to coordinate? A peer asks only owners; a client may ask
     /// anybody, and gets a stand-in where no owner can be reached. An owner whose copy is in quarantine is none.
     pub(super) fn is_for_an_owner(&self, partition: PartitionId, from: Origin) -> bool {
-        let reachable = || self.config.layout.owners(partition).iter().any(|n| self.is_up(*n));
-        let owns = self.owns(partition) && self.withheld(partition).is_none();
+        let reachable = || self.readers(partition).iter().any(|n| self.is_up(*n));
+        let owns = self.reads(partition) && self.withheld(partition).is_none();
         // Who is not a member takes nothing in the place of others.
         !owns && (from != Origin::Client || reachable() || self.owns(partition) || !self.is_member())
     }
@@ -71,7 +72,7 @@ impl<E: Engine> Node<E> {
             self.refuse(reply_to, failure(ErrorCode::OtherLayout, detail), out);
             return Ok(());
         }
-        let mut others = match self.whom(partition, terms.wanted, terms.strict) {
+        let mut others = match self.whom(partition, terms.wanted, terms.strict, Does::Read) {
             Ok(whom) => whom.owners,
             Err(refusal) => {
                 let owners = self.other_owners(partition);
@@ -89,7 +90,7 @@ impl<E: Engine> Node<E> {
         };
         let id = self.new_id();
         self.counters.forwarded += 1;
-        let needed = terms.wanted.of(self.config.layout.owners(partition).len()).unwrap_or(0) as u8;
+        let needed = terms.wanted.of(self.readers(partition).len()).unwrap_or(0) as u8;
         out.send(to, id, message.clone(), body.clone());
         let deadline = now + timeout(terms.timeout_ms);
         let strict = terms.strict;
@@ -109,7 +110,9 @@ impl<E: Engine> Node<E> {
         let is_read = matches!(op.message, Message::Get(_));
         // What never left this node was surely not done; a read may be asked again in any case.
         let may_ask_again = match heard {
-            Heard::Answer(from, Message::Failure(why), _) if from == op.to && why.code == ErrorCode::Unavailable => {
+            Heard::Answer(from, Message::Failure(why), _)
+                if from == op.to && matches!(why.code, ErrorCode::Unavailable | ErrorCode::OtherLayout) =>
+            {
                 true
             }
             Heard::Answer(from, message, body) if from == op.to => {

@@ -19,8 +19,10 @@ use super::hedge;
 use super::put::check_place;
 use super::session;
 use super::shown::{self, Valued};
-use super::whom::Whom;
-use super::{Effects, Heard, Node, Observation, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, timeout};
+use super::whom::{Does, Whom};
+use super::{
+    Effects, Heard, Node, Observation, Operation, Origin, Outcome, Phase, ReplyTo, Tally, Then, Time, timeout,
+};
 
 /// A read that waits for answers.
 pub(super) struct Get {
@@ -50,6 +52,8 @@ pub(super) struct Get {
     pub(super) recovering: Vec<NodeId>,
     /// What the answer must have seen.
     pub(super) least: Option<Clock>,
+    /// The partition gets other owners, and the former ones are asked.
+    pub(super) reads_before: bool,
 }
 
 impl Get {
@@ -98,6 +102,7 @@ impl Get {
                 bucket: Bytes::copy_from_slice(self.key.bucket()),
                 key: Bytes::copy_from_slice(self.key.key()),
                 have: encode_dots(self.own.dots()).into(),
+                reads_before: self.reads_before,
             };
             out.send(peer, id, message, Bytes::new());
             self.asked.push(peer);
@@ -143,8 +148,8 @@ impl<E: Engine> Node<E> {
                 return Ok(());
             }
         };
-        let Whom { needed, owners, stand_ins, needs_stand_ins } = match self.whom(partition, request.r, request.strict)
-        {
+        let whom = self.whom(partition, request.r, request.strict, Does::Read);
+        let Whom { needed, owners, stand_ins, needs_stand_ins, sides } = match whom {
             Ok(whom) => whom,
             Err(refusal) => {
                 self.refuse(reply_to, refusal, out);
@@ -163,7 +168,8 @@ impl<E: Engine> Node<E> {
         let mut replicas = spare.clone();
         replicas.push(self.config.node);
         let deadline = now + timeout(request.timeout_ms);
-        let tally = Tally::new(needed, replicas);
+        let mut tally = Tally::new(needed, replicas);
+        tally.of_each(sides);
         let mut get = Get {
             reply_to,
             partition,
@@ -182,10 +188,11 @@ impl<E: Engine> Node<E> {
             vouched: false,
             recovering: Vec::new(),
             least,
+            reads_before: self.phase(partition) == Phase::Joint,
         };
         let id = self.new_id();
         let recovering = self.is_recovering(partition)?;
-        match get.heard_of(self.config.node, self.owns(partition), recovering) {
+        match get.heard_of(self.config.node, self.reads(partition), recovering) {
             Outcome::Met if get.may_answer() => self.answer_get(now, &mut get, out),
             Outcome::Lost => {
                 self.get_stands(Outcome::Lost, &get, out);
@@ -235,11 +242,15 @@ impl<E: Engine> Node<E> {
                         return Ok(self.get_stands(outcome, get, out));
                     }
                 }
-                let outcome = get.heard_of(from, self.config.layout.owns(from, get.partition), m.recovering);
+                let outcome = get.heard_of(from, self.readers(get.partition).contains(&from), m.recovering);
                 if m.recovering && get.strict {
                     get.ask(id, epoch, 1, out);
                 }
                 outcome
+            }
+            Heard::Answer(from, Message::Phases(m), _) if get.waits_for(from) => {
+                self.phases_told(now, from, &m, out)?;
+                return self.get_anew(now, id, get, out);
             }
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) => self.ask_instead(id, get, from, out),
             Heard::Alarm if now < get.deadline && get.lags() => return self.get_anew(now, id, get, out),

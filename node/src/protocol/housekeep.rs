@@ -56,6 +56,7 @@ impl<E: Engine> Node<E> {
             self.compare_buckets(&peers, out);
             peers.into_iter().try_for_each(|peer| self.digest_round(now, peer, out))?;
         }
+        self.tend_phases(now, out)?;
         let slice = self.next_slice();
         for partition in slice {
             self.tidy(partition, out)?;
@@ -85,7 +86,7 @@ impl<E: Engine> Node<E> {
 
     /// A tenth of the owned partitions, so that each is looked at once a second.
     fn next_slice(&mut self) -> Vec<PartitionId> {
-        let owned: Vec<PartitionId> = self.config.layout.owned_by(self.config.node).collect();
+        let owned = self.held_here();
         let count = owned.len().div_ceil((limits::SYNC_EVERY.0 / limits::HOUSEKEEP_EVERY.0) as usize);
         let start = owned.partition_point(|p| p.0 < self.housekeeping.cursor);
         let slice: Vec<PartitionId> = owned.iter().cycle().skip(start).take(count).copied().collect();

@@ -205,7 +205,7 @@ impl<E: Engine> Node<E> {
     /// Have those told of this node's lives who must know? As many owners of the partition as make
     /// [recovery](super::recovery) sure, none of them in doubt about its own past; or all members, where all may be new.
     fn was_told_enough(&self, partition: PartitionId) -> bool {
-        let owners = self.config.layout.owners(partition);
+        let owners = self.holders(partition);
         let whole = owners.iter().filter(|owner| self.lives.answered.get(owner) == Some(&true)).count();
         let of_others = owners.iter().filter(|owner| **owner != self.config.node).count();
         whole >= enough(owners.len()).clamp(1, of_others.max(1))
@@ -305,10 +305,10 @@ impl<E: Engine> Node<E> {
             return Ok(());
         }
         let (since, not_before) = *self.lives.open.entry(partition).or_insert((now, Time(0)));
-        let owners = self.config.layout.owners(partition);
+        let owners = self.holders(partition);
         let Some(rank) = owners.iter().position(|owner| *owner == self.config.node) else { return Ok(()) };
         let wait = Micros(limits::CLOSE_AFTER.0 * (rank as u64 + 1));
-        let all_up = self.config.layout.members().iter().all(|m| self.is_up(m.id));
+        let all_up = self.other_members().into_iter().all(|node| self.is_up(node));
         if now < not_before
             || now - since < wait
             || !all_up
@@ -350,8 +350,12 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
+    /// The members, those who are to leave, and former ones that are there and may still hold something.
     fn other_members(&self) -> BTreeSet<NodeId> {
-        self.config.layout.members().iter().map(|m| m.id).filter(|id| *id != self.config.node).collect()
+        let leaving = self.phases.partitions().flat_map(|p| self.phases.before(p)).copied();
+        let former = self.agree.guests().filter(|guest| guest.former).map(|guest| guest.member.id);
+        let members = self.config.layout.members().iter().map(|m| m.id);
+        members.chain(leaving).chain(former).filter(|id| *id != self.config.node).collect()
     }
 
     pub(super) fn closing_heard(

@@ -33,7 +33,7 @@
 //! | `expire` | values that have expired leave |
 //! | `housekeep` | index collection, stripping, idle scans |
 //! | `agree/`, `agreeing` | how the next layout is agreed on and spread; the node's part in it |
-//! | `adopt` | going by another layout |
+//! | `adopt`, `phases` | going by another layout; partitions on their way to other owners |
 //! | `swim/`, `latency` | who is there, and how long peers take to answer |
 //! | `inspect` | reports about the node itself |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -54,6 +54,7 @@ mod inspect;
 mod latency;
 mod lives;
 mod operation;
+mod phases;
 mod put;
 mod quarantine;
 mod quorum;
@@ -87,6 +88,7 @@ pub use event::{Effect, Effects, Event, Micros, Observation, Origin, ReplyTo, Ti
 pub(crate) use inspect::layout_message;
 pub use inspect::{Counters, Load};
 pub use latency::{Latencies, Latency};
+pub use phases::Phase;
 pub use quorum::{Outcome, Tally};
 pub use scrub::ScrubRate;
 pub use swim::Liveness;
@@ -168,6 +170,7 @@ pub struct Node<E: Engine> {
     buckets: buckets::Buckets,
     walk: expire::Walk,
     agree: agree::Agree,
+    phases: phases::Phases,
     counters: Counters,
     draining: bool,
     /// What the shell has measured, as the report on the state says it: nothing here goes by it.
@@ -184,12 +187,13 @@ impl<E: Engine> Node<E> {
     pub fn new(mut config: Config, store: Store<E>, seed: u64, now: Time) -> Result<Node<E>, EngineError> {
         let agree = agreeing::agree_of(&config, &store, seed, now)?;
         config.layout = agree.decision().layout.clone();
+        let phases = phases::phases_of(agree.decision(), &store)?;
         let mut rng = Pcg64::seed_from_u64(seed);
         let next_id = (rng.next_u64() >> 16) + 1;
         let housekeeping = housekeep::Rounds::new(now, &mut rng);
         let mut hints = handoff::Hints::default();
         for (partition, bytes) in store.stored()? {
-            if !config.layout.owns(config.node, partition) {
+            if !phases.is_holder(&config.layout, config.node, partition) {
                 hints.found(partition, bytes, now);
             }
         }
@@ -227,6 +231,7 @@ impl<E: Engine> Node<E> {
             buckets,
             walk,
             agree,
+            phases,
             counters: Counters::default(),
             draining: false,
             measured: serde_json::Value::Null,
@@ -454,11 +459,12 @@ impl<E: Engine> Node<E> {
                 Ok(())
             }
             (Message::Replicate(m), Origin::Peer(peer)) => self.replicate(now, peer, reply_to, &m, body, out),
-            (Message::Fetch(m), Origin::Peer(peer)) => self.fetch(peer, reply_to, &m, out),
+            (Message::Fetch(m), Origin::Peer(peer)) => self.fetch(now, peer, reply_to, &m, out),
             (Message::Digests(m), Origin::Peer(peer)) => self.digests(now, peer, reply_to, &m, out),
             (Message::Pull(m), Origin::Peer(peer)) => self.pull(now, peer, reply_to, &m, body, out),
             (Message::Behind(m), Origin::Peer(peer)) => self.behind(now, peer, &m, out),
             (Message::AskLife(m), Origin::Peer(peer)) => self.ask_life(now, peer, reply_to, &m, out),
+            (Message::Phases(m), Origin::Peer(peer)) => self.phases_told(now, peer, &m, out),
             (Message::Refuse(m), Origin::Peer(peer)) => self.refuse_lives(now, peer, reply_to, &m, out),
             (Message::Handoff(m), Origin::Peer(peer)) => self.take_back(now, peer, &m, out),
             (m @ (Message::Ping(_) | Message::PingFor(_) | Message::Members(_)), Origin::Peer(peer)) => {
@@ -518,12 +524,12 @@ impl<E: Engine> Node<E> {
     }
 
     fn owns(&self, partition: PartitionId) -> bool {
-        self.config.layout.owns(self.config.node, partition)
+        self.is_holder(self.config.node, partition)
     }
 
     /// The owners of a partition but this node.
     fn other_owners(&self, partition: PartitionId) -> Vec<NodeId> {
-        self.config.layout.owners(partition).iter().copied().filter(|n| *n != self.config.node).collect()
+        self.holders(partition).into_iter().filter(|n| *n != self.config.node).collect()
     }
 
     /// Checks that a peer goes by the same layout and speaks of a partition that there is.

@@ -14,7 +14,7 @@ use dynode_client::wire::limits::{
     BUCKET_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, CONTEXT_BYTES_MAX, KEY_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX,
 };
 use dynode_client::wire::{
-    Causality, Delete, ErrorCode, Failure, Hlc, Message, Meta, Put as PutRequest, PutDone, Replicate,
+    Causality, Delete, ErrorCode, Failure, Hlc, Message, Meta, Put as PutRequest, PutDone, Quorum, Replicate,
 };
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::encode_entry;
@@ -25,7 +25,7 @@ use crate::limits;
 use super::forward::Terms;
 use super::repeat::Repeated;
 use super::shown;
-use super::whom::Whom;
+use super::whom::{Does, Whom};
 use super::{Effects, Heard, Node, Operation, Origin, Outcome, ReplyTo, Tally, Then, Time, failure, timeout};
 
 /// A write that waits for acknowledgements.
@@ -33,6 +33,7 @@ pub(super) struct Put {
     reply_to: ReplyTo,
     partition: PartitionId,
     tally: Tally,
+    wanted: Quorum,
     strict: bool,
     deadline: Time,
     /// Everybody that was asked, this node included.
@@ -67,6 +68,10 @@ impl Put {
 
     pub(super) fn held(&self) -> usize {
         self.body.len()
+    }
+
+    pub(super) fn partition(&self) -> PartitionId {
+        self.partition
     }
 
     /// A copy has the write. A recovering one does not count in a strict quorum: it may have lost what it acknowledged.
@@ -223,9 +228,9 @@ impl<E: Engine> Node<E> {
         key: &ObjectKey,
         write: &Write,
     ) -> Result<Result<Ready, Failure>, EngineError> {
-        let counts_itself = !write.terms().strict || !self.is_recovering(partition)?;
+        let counts_itself = !write.terms().strict || !self.may_lack(partition)?;
         let terms = write.terms();
-        let whom = match self.whom(partition, terms.wanted, terms.strict) {
+        let whom = match self.whom(partition, terms.wanted, terms.strict, Does::Write) {
             Ok(whom) if counts_itself || whom.owners.len() >= whom.needed => whom,
             Ok(whom) => return Ok(Err(too_few_whole(&whom))),
             Err(refusal) => return Ok(Err(refusal)),
@@ -302,13 +307,13 @@ impl<E: Engine> Node<E> {
         write: Write,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
-        let Terms { strict, timeout_ms, .. } = write.terms();
+        let terms = write.terms();
         let Ready { whom, seen, latest, done } = ready;
         if let Some(Repeated { dot, body }) = done {
             let mut after = seen;
             after.add(dot);
             let context = self.config.seal.seal(key.bucket(), key.key(), &after);
-            return self.replicate_and_wait(now, reply_to, partition, whom, (strict, timeout_ms), body, context, out);
+            return self.replicate_and_wait(now, reply_to, partition, whom, terms, body, context, out);
         }
         // The writer may have seen more of this copy's actor than the copy knows of: those dots must not be given out again.
         self.begin_life_if_behind(partition, &seen, out)?;
@@ -344,7 +349,7 @@ impl<E: Engine> Node<E> {
         if !self.owns(partition) {
             self.took_hint(now, partition, body.len());
         }
-        self.replicate_and_wait(now, reply_to, partition, whom, (strict, timeout_ms), body, context, out)
+        self.replicate_and_wait(now, reply_to, partition, whom, terms, body, context, out)
     }
 
     /// Sends what this copy has taken to all others, and answers when enough have it.
@@ -355,28 +360,30 @@ impl<E: Engine> Node<E> {
         reply_to: ReplyTo,
         partition: PartitionId,
         whom: Whom,
-        (strict, timeout_ms): (bool, u32),
+        Terms { wanted, strict, timeout_ms }: Terms,
         body: Bytes,
         context: Bytes,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
         let id = self.new_id();
-        let Whom { needed, owners, stand_ins, needs_stand_ins } = whom;
+        let Whom { needed, owners, stand_ins, needs_stand_ins, sides } = whom;
         let deadline = now + timeout(timeout_ms);
         let mut put = Put {
             reply_to,
             partition,
             tally: Tally::new(needed, [self.config.node].into()),
+            wanted,
             strict,
             deadline,
             asked: [self.config.node].into(),
             body,
             context,
         };
+        put.tally.of_each(sides);
         self.replicate_to(id, now, &mut put, &owners, false, out);
         self.replicate_to(id, now, &mut put, &stand_ins, needs_stand_ins, out);
         // The answer leaves after the turn's commit: by then this copy has the write.
-        let counts = !strict || !self.is_recovering(partition)?;
+        let counts = !strict || !self.may_lack(partition)?;
         match put.heard_of(self.config.node, counts) {
             Outcome::Met => self.put_done(&mut put, out),
             _ => {
@@ -395,6 +402,22 @@ impl<E: Engine> Node<E> {
             out.send(*peer, id, Replicate { epoch, partition, required, timeout_ms }, put.body.clone());
             put.tally.also(*peer);
             put.asked.push(*peer);
+        }
+    }
+
+    /// The partition has other owners by now: they get the write as well, and count.
+    pub(super) fn put_anew(&mut self, now: Time, id: u64, put: &mut Put, out: &mut Effects) -> Then {
+        put.tally.of_each(self.sides(put.partition, put.wanted, put.strict));
+        let has_it = |node: &NodeId| *node == self.config.node || put.tally.yeses().contains(node);
+        let others: Vec<NodeId> =
+            self.holders(put.partition).into_iter().filter(|node| !has_it(node) && self.is_up(*node)).collect();
+        self.replicate_to(id, now, put, &others, false, out);
+        match put.tally.outcome() {
+            Outcome::Met => {
+                self.put_done(put, out);
+                Then::Done
+            }
+            _ => Then::Wait(Some(put.deadline)),
         }
     }
 

@@ -17,6 +17,9 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Tally {
     needed: usize,
+    /// Where a partition gets other owners: so many are needed of each of these. Replicas that are in none of them stand in
+    /// for any. None: `needed` of all.
+    sides: Vec<(usize, Vec<NodeId>)>,
     waiting: Vec<NodeId>,
     yes: Vec<NodeId>,
 }
@@ -24,7 +27,18 @@ pub struct Tally {
 impl Tally {
     /// Waits for `needed` of `replicas`.
     pub fn new(needed: usize, replicas: Vec<NodeId>) -> Tally {
-        Tally { needed, yes: Vec::with_capacity(replicas.len()), waiting: replicas }
+        Tally { needed, sides: Vec::new(), yes: Vec::with_capacity(replicas.len()), waiting: replicas }
+    }
+
+    /// So many are needed of each of these.
+    pub fn of_each(&mut self, sides: Vec<(usize, Vec<NodeId>)>) {
+        self.sides = sides;
+    }
+
+    /// How many of these stand for this side.
+    fn of_side(&self, side: &[NodeId], nodes: &[NodeId]) -> usize {
+        let stands_in = |node: &NodeId| self.sides.iter().all(|(_, side)| !side.contains(node));
+        nodes.iter().filter(|node| side.contains(node) || stands_in(node)).count()
     }
 
     /// A replica said yes. A second time, or from one that was not asked, it changes nothing.
@@ -50,10 +64,22 @@ impl Tally {
 
     /// Where it stands.
     pub fn outcome(&self) -> Outcome {
-        match self.yes.len() {
-            yes if yes >= self.needed => Outcome::Met,
-            yes if yes + self.waiting.len() < self.needed => Outcome::Lost,
+        let outcome = |needed: usize, yes: usize, waiting: usize| match yes {
+            yes if yes >= needed => Outcome::Met,
+            yes if yes + waiting < needed => Outcome::Lost,
             _ => Outcome::Pending,
+        };
+        if self.sides.is_empty() {
+            return outcome(self.needed, self.yes.len(), self.waiting.len());
+        }
+        let of_side = |(needed, side): &(usize, Vec<NodeId>)| {
+            outcome(*needed, self.of_side(side, &self.yes), self.of_side(side, &self.waiting))
+        };
+        let outcomes: Vec<Outcome> = self.sides.iter().map(of_side).collect();
+        match () {
+            () if outcomes.contains(&Outcome::Lost) => Outcome::Lost,
+            () if outcomes.contains(&Outcome::Pending) => Outcome::Pending,
+            () => Outcome::Met,
         }
     }
 
@@ -74,7 +100,8 @@ impl Tally {
 
     /// How many said yes.
     pub fn received(&self) -> usize {
-        self.yes.len()
+        let of_sides = self.sides.iter().map(|(_, side)| self.of_side(side, &self.yes));
+        of_sides.min().unwrap_or(self.yes.len())
     }
 
     /// Those that said yes.
@@ -139,6 +166,22 @@ mod tests {
         assert_eq!(tally.outcome(), Outcome::Pending);
         assert_eq!(tally.yes(C), Outcome::Met);
         assert_eq!(tally.waiting(), &[]);
+    }
+
+    #[test]
+    fn former_and_new_owners_are_both_needed() {
+        const D: NodeId = NodeId(4);
+        const STAND_IN: NodeId = NodeId(5);
+        let mut tally = Tally::new(2, vec![A, B, C, D, STAND_IN]);
+        tally.of_each(vec![(2, vec![A, B, C]), (2, vec![B, C, D])]);
+        assert_eq!(tally.yes(A), Outcome::Pending);
+        assert_eq!(tally.yes(B), Outcome::Pending, "one of the new owners only");
+        assert_eq!(tally.received(), 1);
+        assert_eq!(tally.clone().yes(D), Outcome::Met);
+        assert_eq!(tally.clone().yes(STAND_IN), Outcome::Met);
+        tally.no(STAND_IN);
+        tally.no(C);
+        assert_eq!(tally.no(D), Outcome::Lost);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::{Clock, Engine, EngineError};
 
-use super::Node;
+use super::{Node, Phase};
 
 /// What recovering copies wait for: the first clock that each other owner told in the copy's present life. At most one for
 /// each other owner of a partition that is owned here.
@@ -38,15 +38,27 @@ impl<E: Engine> Node<E> {
     ///
     /// The disk failed or is damaged.
     pub fn is_recovering(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
-        let enough = enough(self.config.layout.owners(partition).len());
-        if !self.owns(partition) || enough == 0 {
+        if !self.owns(partition) || self.vouchers(partition).0 == 0 {
             return Ok(false);
         }
         Ok(self.store.find(partition)?.is_none_or(|copy| copy.is_recovering()))
     }
 
     /// An owner has told its synced clock, under the present layout.
-    pub(super) fn recover(&mut self, partition: PartitionId, peer: NodeId, clock: &Clock) -> Result<(), EngineError> {
+    pub(super) fn recover(
+        &mut self,
+        partition: PartitionId,
+        peer: NodeId,
+        may_lack: bool,
+        clock: &Clock,
+    ) -> Result<(), EngineError> {
+        let moves = self.phase(partition) != Phase::Stable;
+        if moves && (may_lack || !self.phases.has_spoken(peer)) {
+            // Its clock proves nothing, or it may have promised more than this copy knows of.
+            self.recovery.told.remove(&(partition, peer));
+            return Ok(());
+        }
+        let (needed, vouchers) = self.vouchers(partition);
         let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_recovering()) else { return Ok(()) };
         let (life, mine) = (copy.actor().life, copy.clock());
         let told = self.recovery.told.entry((partition, peer)).or_insert_with(|| (life, clock.clone()));
@@ -59,20 +71,45 @@ impl<E: Engine> Node<E> {
             .recovery
             .told
             .range(of_partition)
-            .filter(|(_, (when, told))| *when == life && mine.covers(told))
+            .filter(|((_, node), (when, told))| vouchers.contains(node) && *when == life && mine.covers(told))
             .count();
-        if contained >= enough(self.config.layout.owners(partition).len()) {
+        if contained >= needed {
             self.store.recovered(partition)?;
             self.recovery.told.retain(|(p, _), _| *p != partition);
         }
         Ok(())
     }
 
+    /// May this node's copy lack what it has acknowledged itself? So it is with one that is not there.
+    pub(super) fn may_lack(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
+        Ok(self.is_recovering(partition)? && self.store.find(partition)?.is_none_or(|copy| copy.may_lack()))
+    }
+
+    /// Is this true of none of the copies that are owned here?
+    pub(super) fn none_may_lack(&mut self) -> Result<bool, EngineError> {
+        for partition in self.held_here() {
+            if self.may_lack(partition)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The copies of which it is true, among those that get other owners.
+    pub(super) fn moving_that_may_lack(&mut self) -> Result<Vec<u16>, EngineError> {
+        let mut partitions = Vec::new();
+        for partition in self.phases.partitions().collect::<Vec<_>>() {
+            if self.may_lack(partition)? {
+                partitions.push(partition.0);
+            }
+        }
+        Ok(partitions)
+    }
+
     /// How many of the copies that are owned here are recovering.
     pub(super) fn count_recovering(&mut self) -> Result<usize, EngineError> {
-        let owned: Vec<PartitionId> = self.config.layout.owned_by(self.config.node).collect();
         let mut count = 0;
-        for partition in owned {
+        for partition in self.held_here() {
             count += usize::from(self.is_recovering(partition)?);
         }
         Ok(count)

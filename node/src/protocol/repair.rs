@@ -40,7 +40,7 @@ impl<E: Engine> Node<E> {
             }
         }
         let Some(source) = whole else { return };
-        for peer in behind.iter().filter(|peer| self.config.layout.owns(**peer, partition)) {
+        for peer in behind.iter().filter(|peer| self.is_holder(**peer, partition)) {
             let epoch = self.config.layout.epoch();
             let message = Behind { epoch, partition: partition.0, key: key.as_bytes().clone(), source: source.0 };
             out.send(*peer, 0, message, Bytes::new());

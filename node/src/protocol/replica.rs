@@ -8,7 +8,7 @@ use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_dots, decode_entry, encode_clock, encode_object};
 use dynode_storage::{Engine, EngineError, Object, ObjectKey, Payload};
 
-use super::{Effects, Node, Observation, ReplyTo, Time, failure, shown};
+use super::{Effects, Node, Observation, Phase, ReplyTo, Time, failure, shown};
 
 impl<E: Engine> Node<E> {
     /// Takes a write. It is acknowledged when the turn is committed: the reply leaves only then.
@@ -61,7 +61,7 @@ impl<E: Engine> Node<E> {
         self.counters.replicated += 1;
         match self.store.apply(partition, &entry.key, entry.object, &entry.dots)? {
             Ok(_) => {
-                let recovering = self.is_recovering(partition)?;
+                let recovering = self.may_lack(partition)?;
                 if !self.owns(partition) {
                     self.took_hint(now, partition, bytes);
                 }
@@ -75,6 +75,7 @@ impl<E: Engine> Node<E> {
     /// Says what this copy has of a key, without the values that the asker has.
     pub(super) fn fetch(
         &mut self,
+        now: Time,
         peer: NodeId,
         reply_to: ReplyTo,
         m: &Fetch,
@@ -88,6 +89,16 @@ impl<E: Engine> Node<E> {
         if let Some(refusal) = self.withheld(partition) {
             self.refuse(reply_to, refusal, out);
             return Ok(());
+        }
+        match (m.reads_before, self.phase(partition)) {
+            (true, Phase::ReadNew | Phase::Stable) => {
+                let word = self.word_of(partition)?;
+                out.reply(reply_to, word);
+                return Ok(());
+            }
+            // Who reads from the new owners has it proved.
+            (false, Phase::Joint) => self.move_on(now, partition, Phase::ReadNew, out)?,
+            _ => {}
         }
         self.counters.fetched += 1;
         let recovering = self.is_recovering(partition)?;

@@ -9,7 +9,8 @@ use dynode_client::wire::{ErrorCode, Failure, Get as GetRequest, Quorum};
 use dynode_storage::{Clock, Engine, EngineError};
 
 use super::get::Get;
-use super::{Effects, Node, Outcome, Then, Time, failure};
+use super::whom::Does;
+use super::{Effects, Node, Outcome, Phase, Then, Time, failure};
 use crate::limits;
 
 /// No copy that was asked in time has seen enough.
@@ -71,7 +72,7 @@ impl<E: Engine> Node<E> {
             return Ok(Then::Done);
         }
         let again = Then::Wait(Some(get.deadline.min(now + limits::SESSION_AGAIN_AFTER)));
-        let Ok(whom) = self.whom(get.partition, Quorum::Count(get.tally.needed() as u8), get.strict) else {
+        let Ok(whom) = self.whom(get.partition, Quorum::Count(get.tally.needed() as u8), get.strict, Does::Read) else {
             return Ok(again);
         };
         let mut spare = whom.owners;
@@ -83,9 +84,11 @@ impl<E: Engine> Node<E> {
         (get.asked, get.asked_first, get.vouched) = ([me].into(), 0, false);
         get.answers.clear();
         get.same.clear();
+        get.tally.of_each(whom.sides);
+        get.reads_before = self.phase(get.partition) == Phase::Joint;
         get.recovering.clear();
         get.seen = Clock::new();
-        let (owns, recovering) = (self.owns(get.partition), self.is_recovering(get.partition)?);
+        let (owns, recovering) = (self.reads(get.partition), self.is_recovering(get.partition)?);
         if get.heard_of(me, owns, recovering) == Outcome::Met && get.may_answer() {
             self.answer_get(now, get, out)?;
             return Ok(Then::Done);

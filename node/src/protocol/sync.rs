@@ -128,6 +128,13 @@ impl SyncState {
         self.scans.remove(&partition);
     }
 
+    /// What others have told of their copies counts no more.
+    pub(super) fn forget_words(&mut self) {
+        self.heard.clear();
+        self.lacked.clear();
+        self.equal.clear();
+    }
+
     /// Rounds answered so far.
     pub(super) fn rounds(&self) -> u64 {
         self.rounds
@@ -161,8 +168,7 @@ impl<E: Engine> Node<E> {
 
     /// The partitions that both own, in order.
     fn in_common(&self, peer: NodeId) -> Vec<PartitionId> {
-        let layout = &self.config.layout;
-        layout.owned_by(self.config.node).filter(|p| layout.owns(peer, *p)).collect()
+        self.held_here().into_iter().filter(|p| self.is_holder(peer, *p)).collect()
     }
 
     /// The synced clocks of these partitions, and what is said of them.
@@ -237,9 +243,16 @@ impl<E: Engine> Node<E> {
     ) -> Result<(), EngineError> {
         let epoch = self.config.layout.epoch();
         let last_life = self.store.last_life(peer)?;
-        let whole = self.store.knows_its_lives() && self.count_recovering()? == 0;
-        let mut reply =
-            Clocks { epoch, sum_differs: false, differing: Vec::new(), absent: Vec::new(), last_life, whole };
+        let whole = self.store.knows_its_lives() && self.none_may_lack()?;
+        let mut reply = Clocks {
+            epoch,
+            sum_differs: false,
+            differing: Vec::new(),
+            absent: Vec::new(),
+            last_life,
+            whole,
+            may_lack: self.moving_that_may_lack()?,
+        };
         let mut body = Vec::new();
         if let Some(theirs) = m.sum {
             let common = self.in_common(peer);
@@ -279,7 +292,7 @@ impl<E: Engine> Node<E> {
                         false => self.content_agrees(partition, peer),
                     }
                 }
-                if self.config.layout.owns(peer, partition) {
+                if self.is_holder(peer, partition) {
                     self.sync.heard.insert((partition, peer), told);
                 }
             }
@@ -324,12 +337,13 @@ impl<E: Engine> Node<E> {
             let common = self.in_common(peer);
             self.list(now, peer, &common, false, out)?;
         }
+        let may_lack: BTreeSet<u16> = m.may_lack.iter().copied().collect();
         let mut lacks = Vec::new();
         for (partition, told) in std::mem::take(&mut round.told) {
             // Nothing said of a partition means that the peer's clock was equal to what it was told.
             let clock = theirs.remove(&partition).unwrap_or(told);
             if self.owns(partition) {
-                self.hear(partition, peer, clock, round.greeting, out)?;
+                self.hear(partition, peer, clock, may_lack.contains(&partition.0), round.greeting, out)?;
             } else if self.hints.holds(partition) && self.heard_of_owner(partition, peer, clock, out)? {
                 lacks.push(partition.0);
             }
@@ -346,6 +360,7 @@ impl<E: Engine> Node<E> {
         partition: PartitionId,
         peer: NodeId,
         clock: Clock,
+        may_lack: bool,
         greeting: bool,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
@@ -359,7 +374,7 @@ impl<E: Engine> Node<E> {
             false => self.sync.lacked.remove(&at),
             true => self.sync.lacked.insert(at, clock.clone()),
         };
-        self.recover(partition, peer, &clock)?;
+        self.recover(partition, peer, may_lack, &clock)?;
         self.sync.heard.insert(at, clock);
         if missed_before || lacks && greeting {
             self.sync.want(partition, peer);

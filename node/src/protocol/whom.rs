@@ -7,7 +7,7 @@ use dynode_client::wire::{Acks, ErrorCode, Failure, Quorum};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::Engine;
 
-use super::{Node, failure};
+use super::{Node, Phase, failure};
 
 /// The nodes beside this one that take part in an operation, in the order of preference.
 #[derive(Debug, Default)]
@@ -20,11 +20,31 @@ pub(super) struct Whom {
     pub(super) stand_ins: Vec<NodeId>,
     /// The quorum cannot be met by owners alone.
     pub(super) needs_stand_ins: bool,
+    /// Where the partition gets other owners: so many are needed of each of these.
+    pub(super) sides: Vec<(usize, Vec<NodeId>)>,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Does {
+    /// It asks the owners that answer reads.
+    Read,
+    /// It tells all owners, former ones that still count among them.
+    Write,
 }
 
 impl<E: Engine> Node<E> {
     /// Whom to ask; a failure when too few can be reached for the quorum that is wanted.
-    pub(super) fn whom(&self, partition: PartitionId, wanted: Quorum, strict: bool) -> Result<Whom, Failure> {
+    pub(super) fn whom(
+        &self,
+        partition: PartitionId,
+        wanted: Quorum,
+        strict: bool,
+        does: Does,
+    ) -> Result<Whom, Failure> {
+        if self.phase(partition) != Phase::Stable {
+            return self.whom_of_both(partition, wanted, strict, does);
+        }
         let list = self.config.layout.preference_list(partition, |node| self.is_up(node));
         let copies = list.owners().len();
         let Some(needed) = wanted.of(copies) else {
@@ -55,19 +75,69 @@ impl<E: Engine> Node<E> {
                 detail: format!("{reachable} of the {needed} {what} needed can be reached; nothing was changed"),
             });
         }
-        Ok(Whom { needed, owners, stand_ins, needs_stand_ins: reachable_owners < needed })
+        Ok(Whom { needed, owners, stand_ins, needs_stand_ins: reachable_owners < needed, sides: Vec::new() })
+    }
+
+    /// As [`Node::whom`], where the partition gets other owners.
+    fn whom_of_both(&self, partition: PartitionId, wanted: Quorum, strict: bool, does: Does) -> Result<Whom, Failure> {
+        let me = self.config.node;
+        let mut sides = vec![(0, self.readers(partition).to_vec())];
+        if does == Does::Write {
+            let former = self.phases.before(partition).to_vec();
+            sides = vec![(0, former), (0, self.config.layout.owners(partition).to_vec())];
+        }
+        for (needed, side) in &mut sides {
+            *needed = wanted.of(side.len()).ok_or_else(|| {
+                let detail = format!(
+                    "{wanted} of {} copies cannot be: ask for at least 1 and no more than there are",
+                    side.len()
+                );
+                failure(ErrorCode::BadRequest, detail)
+            })?;
+        }
+        let withheld = self.withheld(partition).is_some();
+        let mut owners: Vec<NodeId> = Vec::new();
+        for node in self.holders(partition) {
+            let counts = sides.iter().any(|(_, side)| side.contains(&node));
+            if node != me && counts && self.is_up(node) {
+                owners.push(node);
+            }
+        }
+        let i_count = self.is_holder(me, partition) && !withheld;
+        let list = self.config.layout.preference_list(partition, |node| self.is_up(node));
+        let stand_ins: Vec<NodeId> = match strict {
+            true => Vec::new(),
+            false => list.stand_ins().iter().copied().filter(|n| *n != me && !self.is_holder(*n, partition)).collect(),
+        };
+        let i_stand_in = !self.is_holder(me, partition) && !strict && !withheld;
+        let mut needs_stand_ins = false;
+        for (needed, side) in &sides {
+            let own = usize::from(i_count && side.contains(&me));
+            let reachable_owners = owners.iter().filter(|n| side.contains(n)).count() + own;
+            let reachable = reachable_owners + stand_ins.len() + usize::from(i_stand_in);
+            needs_stand_ins |= reachable_owners < *needed;
+            if reachable < *needed {
+                let what = if strict { "owners" } else { "copies" };
+                let detail = format!("{reachable} of the {needed} {what} needed can be reached; nothing was changed");
+                let (needed, received) = (*needed as u8, reachable as u8);
+                return Err(Failure { code: ErrorCode::QuorumNotMet, needed, received, detail });
+            }
+        }
+        let needed = sides.iter().map(|(needed, _)| *needed).max().unwrap_or(0);
+        Ok(Whom { needed, owners, stand_ins, needs_stand_ins, sides })
     }
 
     /// Stand-ins for owners that cannot be reached, or are `late`, but those that were asked already.
     pub(super) fn further_stand_ins(&self, partition: PartitionId, late: &[NodeId], asked: &[NodeId]) -> Vec<NodeId> {
         let live = |node| self.is_up(node) && !late.contains(&node);
         let list = self.config.layout.preference_list(partition, live);
-        list.stand_ins().iter().copied().filter(|n| *n != self.config.node && !asked.contains(n)).collect()
+        let others = list.stand_ins().iter().copied().filter(|n| *n != self.config.node && !asked.contains(n));
+        others.filter(|n| !self.is_holder(*n, partition)).collect()
     }
 
     /// How many of these nodes are owners, and how many stand-ins.
     pub(super) fn acks(&self, partition: PartitionId, yes: &[NodeId]) -> Acks {
-        let owners = yes.iter().filter(|n| self.config.layout.owns(**n, partition)).count();
+        let owners = yes.iter().filter(|n| self.is_holder(**n, partition)).count();
         Acks { owners: owners as u8, stand_ins: (yes.len() - owners) as u8 }
     }
 }

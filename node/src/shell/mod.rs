@@ -571,6 +571,7 @@ fn observe(what: &Observation) {
         },
         Observation::Guest { peer, former: false } => info!(%peer, "a guest has come: `dynode join` makes it a member"),
         Observation::Guest { peer, .. } => info!(%peer, "a former member has come: it owns nothing"),
+        Observation::Phase { partition, phase } => debug!(%partition, ?phase, "on its way to other owners"),
         Observation::Adopted { epoch, members, is_member, forced } => match (is_member, forced) {
             (true, false) => info!(epoch, members, "another layout holds"),
             (true, true) => warn!(epoch, members, "another layout holds, which an operator forced"),

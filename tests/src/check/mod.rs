@@ -118,6 +118,7 @@ impl World {
             | Observation::HandedOff { .. }
             | Observation::Guest { .. }
             | Observation::Adopted { .. }
+            | Observation::Phase { .. }
             | Observation::Forced { .. }
             | Observation::ScanBegan { .. }
             | Observation::ScanEnded { .. } => Ok(()),

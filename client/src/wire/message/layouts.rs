@@ -168,3 +168,25 @@ pub struct ChangeId {
     /// Random.
     pub number: u64,
 }
+
+/// Where partitions are that get other owners, as far as the sender knows; what it says of itself it has promised. Not
+/// answered, but a receiver that knows more says so in the same way. Also the answer to a [`Fetch`](super::Fetch) under an
+/// older phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// The sender's epoch.
+    pub epoch: u64,
+    /// Partitions that are not stable, or that the receiver seems to be behind with.
+    pub partitions: Vec<PhaseIs>,
+}
+
+/// Where a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseIs {
+    /// The partition.
+    pub partition: u16,
+    /// 0: joint; 1: read-new; 2: stable.
+    pub phase: u8,
+    /// The sender is a new owner, and contains what the former owners had acknowledged before.
+    pub whole: bool,
+}

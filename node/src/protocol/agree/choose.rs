@@ -179,7 +179,7 @@ impl Agree {
             return None;
         }
         match self.layout().next(members) {
-            Ok(layout) => Some(Arc::new(Decision::new(layout, done, None))),
+            Ok(layout) => Some(Arc::new(Decision::new(self.layout(), layout, done, None))),
             Err(why) => {
                 out.observe(Observation::NoLayout { why: why.to_string() });
                 None

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynode_client::wire::{Ballot, ChangeId};
-use dynode_ring::{Layout, Member, NodeId, PARTITIONS_MAX, TEXT_BYTES_MAX};
+use dynode_ring::{Layout, Member, NodeId, PARTITIONS_MAX, PartitionId, REPLICAS_MAX, TEXT_BYTES_MAX};
 use dynode_storage::codec::{Corrupt, Reader, put_varint};
 
 use super::change::Op;
@@ -50,6 +50,12 @@ pub(super) fn encode_decision(decision: &Decision) -> Bytes {
             out.extend(base.hash.to_le_bytes());
         }
     }
+    put_varint(&mut out, decision.before.len() as u64);
+    for (partition, owners) in &decision.before {
+        put_varint(&mut out, u64::from(partition.0));
+        put_varint(&mut out, owners.len() as u64);
+        owners.iter().for_each(|owner| out.extend(owner.0.to_le_bytes()));
+    }
     out.into()
 }
 
@@ -77,8 +83,20 @@ pub(super) fn decode_decision(bytes: Bytes) -> Result<Decision, Corrupt> {
         1 => Some(Base { by: NodeId(r.word()?), epoch: r.varint()?, hash: r.word()? }),
         _ => return Err(Corrupt("neither chosen nor forced")),
     };
+    let mut before: Vec<(PartitionId, Vec<NodeId>)> = Vec::new();
+    for _ in 0..r.count(2)? {
+        let partition = u16::try_from(r.varint()?).map_err(|_| Corrupt("a partition that cannot be"))?;
+        let (partition, owners) = (PartitionId(partition), r.count(8)?);
+        if u32::from(partition.0) >= layout.partitions() || before.last().is_some_and(|(last, _)| *last >= partition) {
+            return Err(Corrupt("partitions out of order, or that there are not"));
+        }
+        if !(1..=usize::from(REPLICAS_MAX)).contains(&owners) {
+            return Err(Corrupt("former owners that cannot be"));
+        }
+        before.push((partition, (0..owners).map(|_| Ok(NodeId(r.word()?))).collect::<Result<_, Corrupt>>()?));
+    }
     r.finish()?;
-    Ok(Decision::with_bytes(layout, done, forced, bytes))
+    Ok(Decision::with_bytes(layout, done, forced, before, bytes))
 }
 
 // ---- votes ----------------------------------------------------------------------------------------------------------

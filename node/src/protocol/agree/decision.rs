@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use dynode_client::wire::ChangeId;
-use dynode_ring::{Layout, NodeId};
+use dynode_ring::{Layout, NodeId, PartitionId};
 
 use super::codec;
 use crate::limits;
@@ -17,6 +17,9 @@ pub struct Decision {
     pub done: Vec<ChangeId>,
     /// An operator decided this without a majority.
     pub forced: Option<Base>,
+    /// Of the partitions that get other owners: those that they had, under the layout that this one follows. Nodes that were
+    /// away then need them as well.
+    pub before: Vec<(PartitionId, Vec<NodeId>)>,
     bytes: Bytes,
     hash: u64,
 }
@@ -33,19 +36,44 @@ pub struct Base {
 }
 
 impl Decision {
-    /// A layout that the members choose, or, where it is forced, an operator.
-    pub fn new(layout: Layout, done: Vec<ChangeId>, forced: Option<Base>) -> Decision {
-        let mut decision = Decision { layout, done, forced, bytes: Bytes::new(), hash: 0 };
+    /// The first layout of a cluster.
+    pub fn first(layout: Layout) -> Decision {
+        Decision::of(layout, Vec::new(), None, Vec::new())
+    }
+
+    /// A layout that the members of `present` choose to follow it, or, where it is forced, an operator.
+    pub fn new(present: &Layout, layout: Layout, done: Vec<ChangeId>, forced: Option<Base>) -> Decision {
+        let others = |p: &PartitionId| {
+            let (old, new) = (present.owners(*p), layout.owners(*p));
+            old.len() != new.len() || old.iter().any(|node| !new.contains(node))
+        };
+        let before = layout.partition_ids().filter(others).map(|p| (p, present.owners(p).to_vec())).collect();
+        Decision::of(layout, done, forced, before)
+    }
+
+    fn of(
+        layout: Layout,
+        done: Vec<ChangeId>,
+        forced: Option<Base>,
+        before: Vec<(PartitionId, Vec<NodeId>)>,
+    ) -> Decision {
+        let mut decision = Decision { layout, done, forced, before, bytes: Bytes::new(), hash: 0 };
         let bytes = codec::encode_decision(&decision);
         (decision.hash, decision.bytes) = (hash(&bytes), bytes);
         decision
     }
 
     /// As it was read: its bytes are kept, so that every node gives the same.
-    pub(super) fn with_bytes(layout: Layout, done: Vec<ChangeId>, forced: Option<Base>, bytes: Bytes) -> Decision {
+    pub(super) fn with_bytes(
+        layout: Layout,
+        done: Vec<ChangeId>,
+        forced: Option<Base>,
+        before: Vec<(PartitionId, Vec<NodeId>)>,
+        bytes: Bytes,
+    ) -> Decision {
         // Not a part of a read buffer: it is kept for long.
         let bytes = Bytes::copy_from_slice(&bytes);
-        Decision { layout, done, forced, hash: hash(&bytes), bytes }
+        Decision { layout, done, forced, before, hash: hash(&bytes), bytes }
     }
 
     /// Its form in bytes.

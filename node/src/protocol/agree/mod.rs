@@ -178,7 +178,7 @@ impl Agree {
         let next_id = IDS | rng.next_u64() >> 16;
         let decision = match stored.decision {
             Some(stored) if stored.epoch() >= configured.epoch() => stored,
-            _ => Decision::new(configured, Vec::new(), None),
+            _ => Decision::first(configured),
         };
         let votes_from = match stored.vote.as_ref().filter(|_| remembers) {
             Some((votes_from, _)) => *votes_from,

@@ -163,7 +163,7 @@ impl Agree {
         let layout = layout.map_err(|e| refused(e.to_string()))?;
         let base = Base { by: self.own, epoch: self.layout().epoch(), hash: self.decision.hash() };
         out.observe(Observation::Forced { epoch: base.epoch, forced: epoch });
-        self.decide(now, Arc::new(Decision::new(layout, done, Some(base))), out);
+        self.decide(now, Arc::new(Decision::new(self.layout(), layout, done, Some(base))), out);
         Ok(())
     }
 

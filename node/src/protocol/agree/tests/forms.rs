@@ -27,7 +27,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn decision() -> Decision {
     let base = Base { by: NodeId(1), epoch: 300, hash: 7 };
-    Decision::new(layout(2), vec![id(5)], Some(base))
+    Decision::new(&layout(1), layout(2), vec![id(5)], Some(base))
 }
 
 fn staged() -> Staged {
@@ -103,7 +103,7 @@ fn the_largest_layout_there_can_be_fits_a_frame() {
     let members: Vec<Member> = (0..4096).map(long).collect();
     let owners = (0..65_536_u32).map(|p| (0..8).map(|at| ((p + at * 500) % 4096) as u16).collect()).collect();
     let layout = Layout::from_parts(u64::MAX, 8, members, owners).unwrap();
-    let bytes = Decision::new(layout, vec![id(1); 1024], None).bytes().len();
+    let bytes = Decision::new(&layout.clone(), layout, vec![id(1); 1024], None).bytes().len();
     assert!(bytes < 5 << 20, "{bytes}");
     assert!(bytes < dynode_client::wire::limits::BODY_BYTES_MAX);
 }
@@ -125,7 +125,7 @@ fn staged_changes_meet_in_any_order_to_the_same() {
     assert!(!both.wanted().any(|(found, _)| *found == id(1)), "cancelled holds");
     // What is over stays away, whoever brings it.
     let mut later = both.clone();
-    later.passed(&Decision::new(layout(3), vec![id(50)], None));
+    later.passed(&Decision::new(&layout(2), layout(3), vec![id(50)], None));
     assert!(!later.merge(b) && !later.entries().any(|(found, _)| *found == id(50) || *found == id(1)));
     assert!(later.wanted().any(|(found, _)| *found == id(0)), "the rest is not forgotten");
 }

@@ -1,0 +1,349 @@
+//! Where each partition is on its way from former owners O to new owners N, so that strict quorums stay strict.
+//!
+//! | phase | writes | reads | ends when |
+//! | --- | --- | --- | --- |
+//! | joint | `w` of O and `w` of N | O | a majority of N contain what O had acknowledged before |
+//! | read-new | `w` of O and `w` of N | N | so many of O have promised to answer no read of O any more that no such read can be answered |
+//! | stable | N | N | (copies of former owners leave by the rule of [`super::handoff`]) |
+//!
+//! Going by the layout is the promise to take no write of the one before. A new owner *contains what O had* when it contains
+//! what so many of O have told of their synced clocks since they promised that every acknowledged write is among it; until
+//! then it counts in no strict read ([`super::recovery`]). Its acknowledgements of writes count at once: it has lost none.
+//! A copy that may lack what it acknowledged itself counts nowhere, and its clock proves nothing.
+//!
+//! Phases only go forward. They are promised durably before anything is said under them, and spread by maximum, with words
+//! about them to all nodes and with requests. The argument: `docs/membership.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use dynode_client::wire::{PhaseIs, Phases as Words};
+use dynode_ring::{Layout, NodeId, PartitionId};
+use dynode_storage::codec::{Corrupt, Reader, put_varint};
+use dynode_storage::{Engine, EngineError};
+
+use super::agree::Decision;
+use super::{Effects, Node, Observation, Time};
+use crate::limits;
+
+/// The stored record: the epoch, and the phases of partitions that are not stable.
+const RECORD: &str = "phases";
+
+/// How far a partition is on its way to new owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// The former owners answer reads.
+    Joint,
+    /// The new owners answer reads; writes still go to both.
+    ReadNew,
+    /// Only the new owners count.
+    Stable,
+}
+
+/// A partition that is not stable yet.
+#[derive(Debug, Clone)]
+struct Moving {
+    phase: Phase,
+    /// The former owners.
+    before: Vec<NodeId>,
+    /// New owners that contain what the former ones had.
+    whole: BTreeSet<NodeId>,
+    /// Former owners that answer no read of the former owners any more.
+    promised: BTreeSet<NodeId>,
+}
+
+/// The partitions on their way, as far as this node knows.
+#[derive(Debug, Default)]
+pub(super) struct Phases {
+    moving: BTreeMap<PartitionId, Moving>,
+    /// Peers that have said where they are, since this node goes by the layout.
+    spoken: BTreeSet<NodeId>,
+    /// There is something to tell that has not been told.
+    news: bool,
+    next_words: Time,
+}
+
+impl Phase {
+    fn from_byte(byte: u8) -> Option<Phase> {
+        [Phase::Joint, Phase::ReadNew, Phase::Stable].into_iter().find(|phase| *phase as u8 == byte)
+    }
+}
+
+/// So many of `n` owners that a majority of them cannot be without one of these.
+fn blocking(n: usize) -> usize {
+    n - n / 2
+}
+
+impl Phases {
+    /// After a decision, with what was promised of it before.
+    pub(super) fn of(decision: &Decision, promised: &BTreeMap<PartitionId, Phase>) -> Phases {
+        let moving = |(partition, before): &(PartitionId, Vec<NodeId>)| {
+            let phase = promised.get(partition).copied().unwrap_or(Phase::Joint);
+            let (whole, promised) = (BTreeSet::new(), BTreeSet::new());
+            (phase < Phase::Stable).then(|| (*partition, Moving { phase, before: before.clone(), whole, promised }))
+        };
+        let moving: BTreeMap<_, _> = decision.before.iter().filter_map(moving).collect();
+        Phases { news: !moving.is_empty(), moving, spoken: BTreeSet::new(), next_words: Time(0) }
+    }
+
+    /// As [`Phases::of`], from what is stored: nothing stored of this epoch means that nothing was promised but the layout.
+    pub(super) fn read(decision: &Decision, stored: Option<Bytes>) -> Result<Phases, Corrupt> {
+        let Some(stored) = stored else { return Ok(Phases::of(decision, &BTreeMap::new())) };
+        let mut r = Reader::with_format(stored)?;
+        if r.varint()? != decision.epoch() {
+            return Ok(Phases::of(decision, &BTreeMap::new()));
+        }
+        let mut promised: BTreeMap<PartitionId, Phase> =
+            decision.before.iter().map(|(partition, _)| (*partition, Phase::Stable)).collect();
+        for _ in 0..r.count(2)? {
+            let partition = u16::try_from(r.varint()?).map_err(|_| Corrupt("a partition that cannot be"))?;
+            let phase = Phase::from_byte(r.byte()?).ok_or(Corrupt("a phase that there is not"))?;
+            promised.insert(PartitionId(partition), phase);
+        }
+        r.finish()?;
+        Ok(Phases::of(decision, &promised))
+    }
+
+    fn record(&self, epoch: u64) -> Bytes {
+        let mut out = vec![1];
+        put_varint(&mut out, epoch);
+        put_varint(&mut out, self.moving.len() as u64);
+        for (partition, moving) in &self.moving {
+            put_varint(&mut out, u64::from(partition.0));
+            out.push(moving.phase as u8);
+        }
+        out.into()
+    }
+
+    /// Is every partition stable?
+    pub(super) fn is_settled(&self) -> bool {
+        self.moving.is_empty()
+    }
+
+    /// Has this peer said where it is?
+    pub(super) fn has_spoken(&self, peer: NodeId) -> bool {
+        self.spoken.contains(&peer)
+    }
+
+    /// How many partitions are not stable.
+    pub(super) fn len(&self) -> usize {
+        self.moving.len()
+    }
+
+    pub(super) fn phase(&self, partition: PartitionId) -> Phase {
+        self.moving.get(&partition).map_or(Phase::Stable, |moving| moving.phase)
+    }
+
+    /// The partitions that are not stable.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        self.moving.keys().copied()
+    }
+
+    /// The former owners, while the partition is not stable.
+    pub(super) fn before(&self, partition: PartitionId) -> &[NodeId] {
+        self.moving.get(&partition).map_or(&[], |moving| &moving.before)
+    }
+
+    /// Those who answer reads.
+    pub(super) fn readers<'a>(&'a self, layout: &'a Layout, partition: PartitionId) -> &'a [NodeId] {
+        match self.moving.get(&partition) {
+            Some(moving) if moving.phase == Phase::Joint => &moving.before,
+            _ => layout.owners(partition),
+        }
+    }
+
+    pub(super) fn is_holder(&self, layout: &Layout, node: NodeId, partition: PartitionId) -> bool {
+        layout.owns(node, partition) || self.before(partition).contains(&node)
+    }
+
+    /// All owners, new ones and former ones that still count: those who answer reads first.
+    pub(super) fn holders(&self, layout: &Layout, partition: PartitionId) -> Vec<NodeId> {
+        let mut holders = self.readers(layout, partition).to_vec();
+        for node in layout.owners(partition).iter().chain(self.before(partition)) {
+            if !holders.contains(node) {
+                holders.push(*node);
+            }
+        }
+        holders
+    }
+}
+
+impl<E: Engine> Node<E> {
+    /// How far a partition is on its way to new owners, as far as this node knows.
+    pub fn phase(&self, partition: PartitionId) -> Phase {
+        self.phases.phase(partition)
+    }
+
+    /// The partitions that are not stable, as far as this node knows.
+    pub fn moving(&self) -> usize {
+        self.phases.len()
+    }
+
+    /// Does this node answer reads of the partition?
+    pub(super) fn reads(&self, partition: PartitionId) -> bool {
+        self.readers(partition).contains(&self.config.node)
+    }
+
+    pub(super) fn readers(&self, partition: PartitionId) -> &[NodeId] {
+        self.phases.readers(&self.config.layout, partition)
+    }
+
+    pub(super) fn holders(&self, partition: PartitionId) -> Vec<NodeId> {
+        self.phases.holders(&self.config.layout, partition)
+    }
+
+    pub(super) fn is_holder(&self, node: NodeId, partition: PartitionId) -> bool {
+        self.phases.is_holder(&self.config.layout, node, partition)
+    }
+
+    /// The partitions of which this node is an owner, a new or a former one that still counts.
+    pub(super) fn held_here(&self) -> Vec<PartitionId> {
+        let node = self.config.node;
+        match self.phases.is_settled() {
+            true => self.config.layout.owned_by(node).collect(),
+            false => self.config.layout.partition_ids().filter(|p| self.is_holder(node, *p)).collect(),
+        }
+    }
+
+    /// A word about where partitions are, from a peer that goes by the same layout. Whoever is behind is told.
+    pub(super) fn phases_told(
+        &mut self,
+        now: Time,
+        peer: NodeId,
+        m: &Words,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        if m.epoch != self.config.layout.epoch() {
+            self.saw_epoch(peer, m.epoch, out);
+            return Ok(());
+        }
+        self.phases.spoken.insert(peer);
+        let mut behind = Vec::new();
+        for PhaseIs { partition, phase, whole } in &m.partitions {
+            let (partition, Some(phase)) = (PartitionId(*partition), Phase::from_byte(*phase)) else { continue };
+            if phase < self.phase(partition) && u32::from(partition.0) < self.config.layout.partitions() {
+                behind.push(partition);
+            }
+            let Some(moving) = self.phases.moving.get_mut(&partition) else { continue };
+            if *whole && self.config.layout.owns(peer, partition) {
+                moving.whole.insert(peer);
+            }
+            if phase >= Phase::ReadNew && moving.before.contains(&peer) {
+                moving.promised.insert(peer);
+            }
+            self.move_on(now, partition, phase, out)?;
+        }
+        if !behind.is_empty() && !m.partitions.is_empty() {
+            let words = self.words(behind)?;
+            out.send(peer, 0, words, Bytes::new());
+        }
+        Ok(())
+    }
+
+    fn words(&mut self, partitions: Vec<PartitionId>) -> Result<Words, EngineError> {
+        let mut words = Vec::new();
+        for partition in partitions {
+            let phase = self.phase(partition) as u8;
+            let whole = self.config.layout.owns(self.config.node, partition) && !self.is_recovering(partition)?;
+            words.push(PhaseIs { partition: partition.0, phase, whole });
+        }
+        Ok(Words { epoch: self.config.layout.epoch(), partitions: words })
+    }
+
+    /// What this node says of a partition to one who asks under an older phase.
+    pub(super) fn word_of(&mut self, partition: PartitionId) -> Result<Words, EngineError> {
+        self.words(vec![partition])
+    }
+
+    /// The partition has come to this phase, as somebody has proved: goes by it, and promises to. Nothing if it had come
+    /// further already.
+    pub(super) fn move_on(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        to: Phase,
+        out: &mut Effects,
+    ) -> Result<(), EngineError> {
+        let Some(moving) = self.phases.moving.get_mut(&partition).filter(|moving| moving.phase < to) else {
+            return Ok(());
+        };
+        moving.phase = to;
+        self.phases.news = true;
+        if to == Phase::Stable {
+            self.phases.moving.remove(&partition);
+            if !self.owns(partition) && self.store.find(partition)?.is_some() {
+                // What it has goes to those owners who lack it, and then it leaves.
+                let stored = self.store.stored()?;
+                let bytes = stored.iter().find(|(p, _)| *p == partition).map_or(0, |(_, bytes)| *bytes);
+                self.hints.found(partition, bytes, now);
+            }
+        }
+        self.store.set_record(RECORD, self.phases.record(self.config.layout.epoch()));
+        out.observe(Observation::Phase { partition, phase: to });
+        self.ask_anew(now, partition, out)
+    }
+
+    /// Moves partitions on where it can be proved, and tells all others where they are. Ten times a second.
+    pub(super) fn tend_phases(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
+        let partitions: Vec<PartitionId> = self.phases.partitions().collect();
+        let me = self.config.node;
+        for partition in &partitions {
+            let own_is_whole = self.config.layout.owns(me, *partition) && !self.is_recovering(*partition)?;
+            let owners = self.config.layout.owners(*partition).len();
+            let Some(moving) = self.phases.moving.get_mut(partition) else { continue };
+            if own_is_whole && moving.whole.insert(me) {
+                self.phases.news = true;
+            }
+            if moving.phase == Phase::ReadNew && moving.before.contains(&me) {
+                moving.promised.insert(me);
+            }
+            let next = match moving.phase {
+                Phase::Joint if moving.whole.len() > owners / 2 => Phase::ReadNew,
+                Phase::ReadNew if moving.promised.len() >= blocking(moving.before.len()) => Phase::Stable,
+                as_it_is => as_it_is,
+            };
+            self.move_on(now, *partition, next, out)?;
+        }
+        let due = now >= self.phases.next_words && !self.phases.is_settled();
+        if self.phases.news || due {
+            self.phases.news = false;
+            self.phases.next_words = now + limits::SYNC_EVERY;
+            let words = self.words(partitions)?;
+            let peers: Vec<NodeId> = self.up.iter().copied().filter(|peer| self.is_up(*peer)).collect();
+            for peer in peers {
+                out.send(peer, 0, words.clone(), Bytes::new());
+            }
+        }
+        Ok(())
+    }
+
+    /// Under a new layout: everything that it moves is joint.
+    pub(super) fn begin_phases(&mut self, decision: &Decision) {
+        self.phases = Phases::of(decision, &BTreeMap::new());
+        self.store.set_record(RECORD, self.phases.record(decision.epoch()));
+    }
+
+    /// Of how many of which nodes' synced clocks must a copy contain all, until it contains every write that was
+    /// acknowledged before it began?
+    pub(super) fn vouchers(&self, partition: PartitionId) -> (usize, Vec<NodeId>) {
+        let owners = self.readers(partition);
+        let others: Vec<NodeId> = owners.iter().copied().filter(|node| *node != self.config.node).collect();
+        let needed = match others.len() < owners.len() {
+            true => super::recovery::enough(owners.len()),
+            false => blocking(owners.len()),
+        };
+        (needed, others)
+    }
+}
+
+/// The phases that this node has promised.
+pub(super) fn phases_of<E: Engine>(
+    decision: &Decision,
+    store: &dynode_storage::Store<E>,
+) -> Result<Phases, EngineError> {
+    Phases::read(decision, store.record(RECORD)?).map_err(|why| EngineError::Damaged {
+        place: "meta",
+        partition: None,
+        detail: why.to_string(),
+    })
+}
