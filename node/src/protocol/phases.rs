@@ -271,6 +271,7 @@ impl<E: Engine> Node<E> {
         self.phases.news = true;
         if to == Phase::Stable {
             self.phases.moving.remove(&partition);
+            self.sync.only_of(partition, self.config.layout.owners(partition));
             if !self.owns(partition) && self.store.find(partition)?.is_some() {
                 // What it has goes to those owners who lack it, and then it leaves.
                 let stored = self.store.stored()?;

@@ -128,6 +128,12 @@ impl SyncState {
         self.scans.remove(&partition);
     }
 
+    /// Only these have copies of the partition that count: what others lacked or had is of no interest any more.
+    pub(super) fn only_of(&mut self, partition: PartitionId, owners: &[NodeId]) {
+        self.heard.retain(|(p, node), _| *p != partition || owners.contains(node));
+        self.lacked.retain(|(p, node), _| *p != partition || owners.contains(node));
+    }
+
     /// What others have told of their copies counts no more.
     pub(super) fn forget_words(&mut self) {
         self.heard.clear();
