@@ -167,7 +167,7 @@ impl Agree {
         let Some(proposal) = &mut self.proposal else { return };
         let Some(bound) = proposal.promise(from, accepted) else { return };
         match bound.or_else(|| self.own_wish(out)) {
-            Some(decision) => self.propose(now, decision, out),
+            Some(decision) => self.propose(now, &decision, out),
             None => self.proposal = None, // what was wanted is wanted no more
         }
     }
@@ -187,15 +187,15 @@ impl Agree {
         }
     }
 
-    fn propose(&mut self, now: Time, decision: Arc<Decision>, out: &mut Effects) {
+    fn propose(&mut self, now: Time, decision: &Arc<Decision>, out: &mut Effects) {
         let Some(proposal) = &mut self.proposal else { return };
         let ballot = proposal.ballot;
-        proposal.propose(Arc::clone(&decision), now + limits::PROPOSAL_TIME);
+        proposal.propose(Arc::clone(decision), now + limits::PROPOSAL_TIME);
         let (epoch, layout) = (self.layout().epoch(), self.decision.hash());
         for node in self.others() {
             self.send(node, Accept { epoch, layout, ballot }, decision.bytes().clone(), out);
         }
-        if self.vote.accept(ballot, &decision) {
+        if self.vote.accept(ballot, decision) {
             self.unstored.vote = true;
             self.count_accepted(now, self.own, out);
         } // else it has promised a higher ballot since

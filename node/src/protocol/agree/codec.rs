@@ -60,6 +60,7 @@ pub(super) fn encode_decision(decision: &Decision) -> Bytes {
 }
 
 /// Reads a decision.
+#[allow(clippy::needless_pass_by_value, reason = "as all decoders take what they read")]
 pub(super) fn decode_decision(bytes: Bytes) -> Result<Decision, Corrupt> {
     let mut r = with_format(bytes.clone())?;
     let epoch = r.varint()?;
@@ -96,7 +97,7 @@ pub(super) fn decode_decision(bytes: Bytes) -> Result<Decision, Corrupt> {
         before.push((partition, (0..owners).map(|_| Ok(NodeId(r.word()?))).collect::<Result<_, Corrupt>>()?));
     }
     r.finish()?;
-    Ok(Decision::with_bytes(layout, done, forced, before, bytes))
+    Ok(Decision::with_bytes(layout, done, forced, before, &bytes))
 }
 
 // ---- votes ----------------------------------------------------------------------------------------------------------

@@ -69,10 +69,10 @@ impl Decision {
         done: Vec<ChangeId>,
         forced: Option<Base>,
         before: Vec<(PartitionId, Vec<NodeId>)>,
-        bytes: Bytes,
+        bytes: &[u8],
     ) -> Decision {
         // Not a part of a read buffer: it is kept for long.
-        let bytes = Bytes::copy_from_slice(&bytes);
+        let bytes = Bytes::copy_from_slice(bytes);
         Decision { layout, done, forced, before, hash: hash(&bytes), bytes }
     }
 

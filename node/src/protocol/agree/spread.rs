@@ -195,7 +195,8 @@ impl Agree {
     fn tell_some(&mut self, count: usize, out: &mut Effects) {
         let mut peers: Vec<NodeId> = self.up.iter().copied().collect();
         let (some, _) = peers.partial_shuffle(&mut self.rng, count);
-        for node in some.to_vec() {
+        let some: Vec<NodeId> = some.into();
+        for node in some {
             self.tell_standing(node, out);
         }
     }

@@ -124,7 +124,7 @@ fn staged_changes_meet_in_any_order_to_the_same() {
     assert_eq!(merged(both.clone(), &a), both);
     assert!(!both.wanted().any(|(found, _)| *found == id(1)), "cancelled holds");
     // What is over stays away, whoever brings it.
-    let mut later = both.clone();
+    let mut later = both;
     later.passed(&Decision::new(&layout(2), layout(3), vec![id(50)], None));
     assert!(!later.merge(b) && !later.entries().any(|(found, _)| *found == id(50) || *found == id(1)));
     assert!(later.wanted().any(|(found, _)| *found == id(0)), "the rest is not forgotten");

@@ -326,11 +326,11 @@ impl Run {
             match effect {
                 Effect::Send { to, request, message, body } => {
                     if let Some(to) = self.machines.iter().position(|m| m.id == to) {
-                        self.post(at, to, request, false, message, body);
+                        self.post(at, to, request, false, &message, &body);
                     }
                 }
                 Effect::Reply { to, message, body } => {
-                    self.post(at, to.connection as usize, to.request, true, message, body);
+                    self.post(at, to.connection as usize, to.request, true, &message, &body);
                 }
                 Effect::Observe(Observation::Overruled { .. }) => self.overruled += 1,
                 Effect::Observe(Observation::Unreadable { detail, .. }) => self.ok = Err(detail),
@@ -340,7 +340,7 @@ impl Run {
         Some(done)
     }
 
-    fn post(&mut self, from: usize, to: usize, request: u64, answers: bool, message: Message, body: Bytes) {
+    fn post(&mut self, from: usize, to: usize, request: u64, answers: bool, message: &Message, body: &Bytes) {
         let copies = 1 + u32::from(self.faults.loss > 0 && self.rng.random_ratio(1, 10));
         for _ in 0..copies {
             if self.rng.random_ratio(self.faults.loss, 100) {
