@@ -67,7 +67,7 @@ fn node(addr: &str) -> Node<MemoryEngine> {
         node: NodeId(1),
         name: "n1".into(),
         cluster: CLUSTER,
-        layout: Layout::first(16, 3, vec![member]).unwrap(),
+        layout: Layout::first(16, 1, vec![member]).unwrap(),
         durability: Durability::Group,
         seal: SealKey::derive(&[1; 16]),
         index_entries_max: 1 << 16,
