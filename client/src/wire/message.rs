@@ -351,6 +351,9 @@ pub enum Topic {
     },
     /// Bytes and records stored, by kind (`objects`, `index`, `clocks`, `meta`).
     Storage,
+    /// The cluster's secret, for a guest that is about to start: told only from loopback to loopback, where whoever can connect
+    /// may do everything anyway.
+    Secret,
 }
 
 /// Ask a node about itself, without going to other nodes. Answered by [`Report`].

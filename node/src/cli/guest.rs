@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use dynode_client::{Client, Error, Layout};
+use dynode_client::{Client, Error, Layout, Topic, inspect};
 
 use super::output::Failure;
 use crate::config::{File, node_id};
@@ -30,7 +30,11 @@ pub(super) fn look(file: &mut File) -> Result<Option<Layout>, Failure> {
 }
 
 pub(super) fn nobody(file: &File) -> Failure {
-    Failure::new("unreachable", format!("none of {} can be reached", file.join.join(", ")))
+    unreachable(&file.join)
+}
+
+fn unreachable(join: &[String]) -> Failure {
+    Failure::new("unreachable", format!("none of {} can be reached", join.join(", ")))
         .advice("A guest first comes to a cluster that runs: start one of these nodes, or name another with --join.")
 }
 
@@ -63,6 +67,30 @@ async fn ask(file: &File) -> Result<Option<([u8; 16], Layout)>, Failure> {
         ));
     }
     Ok(Some((cluster, layout)))
+}
+
+/// The secret as a node on this machine tells it.
+pub(super) fn secret_of(join: &[String]) -> Result<String, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::new("system", format!("the system refuses a runtime: {e}")))?;
+    let mut refused = None;
+    for addr in join {
+        match runtime.block_on(inspect(addr, Topic::Secret, ANSWER_TIME)) {
+            Ok(report) => {
+                let report: serde_json::Value = serde_json::from_slice(&report).unwrap_or_default();
+                if let Some(secret) = report["secret"].as_str().filter(|secret| hex(secret).is_some()) {
+                    return Ok(secret.into());
+                }
+            }
+            Err(Error::Unreachable { .. } | Error::TimedOut) => {}
+            Err(why) => refused = Some(why),
+        }
+    }
+    match refused {
+        Some(why) => Err(Failure::new("secret", format!("{why}"))
+            .advice("Give --secret FILE: the dynode.toml of a node of the cluster, or a copy of the secret in it.")),
+        None => Err(unreachable(join)),
+    }
 }
 
 /// The secret in a file: in the dynode.toml of another node, or alone.

@@ -42,7 +42,7 @@ pub(super) async fn run(target: &TargetArgs, args: LocalArgs) -> Done {
     print(&match topic {
         Topic::LocalKey { .. } => key(&report),
         Topic::Storage => storage(&report),
-        Topic::LocalClocks | Topic::Status => clocks(&report),
+        Topic::LocalClocks | Topic::Status | Topic::Secret => clocks(&report),
     })
 }
 

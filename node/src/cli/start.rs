@@ -38,10 +38,10 @@ pub(super) struct StartArgs {
     #[arg(long, value_name = "HOST:PORT")]
     resp: Option<String>,
     /// Come to the cluster of this node as a guest; `dynode join` makes it a member. Repeat it for further nodes
-    #[arg(long, value_name = "HOST:PORT", requires = "secret")]
+    #[arg(long, value_name = "HOST:PORT")]
     join: Vec<String>,
     /// The cluster's secret, of which the guest keeps a copy: the dynode.toml of one of its nodes, or a file with the
-    /// secret's hexadecimal digits
+    /// secret's hexadecimal digits. On loopback the node that is joined tells it
     #[arg(long, value_name = "FILE", requires = "join")]
     secret: Option<PathBuf>,
     /// Make guests that this node hears of members, without an operator's word
@@ -133,9 +133,13 @@ fn own_cluster(args: StartArgs) -> Result<PathBuf, Failure> {
         members: vec![member.clone()],
     };
     let cluster = match &args.secret {
-        None => cluster,
-        Some(place) => {
-            ClusterFile { id: String::new(), secret: guest::secret_in(place)?, members: Vec::new(), ..cluster }
+        None if args.join.is_empty() => cluster,
+        secret => {
+            let secret = match secret {
+                Some(place) => guest::secret_in(place)?,
+                None => guest::secret_of(&args.join)?,
+            };
+            ClusterFile { id: String::new(), secret, members: Vec::new(), ..cluster }
         }
     };
     let mut file = File {

@@ -1,13 +1,13 @@
 //! Reports about the node itself, as JSON: what the command line, checks and people read.
 
 use bytes::Bytes;
-use dynode_client::wire::{Hlc, LayoutIs, MemberIs, Report, Topic};
+use dynode_client::wire::{ErrorCode, Hlc, LayoutIs, MemberIs, Report, Topic};
 use dynode_ring::{Layout, PartitionId};
 use dynode_storage::{Clock, Engine, EngineError, ObjectKey, Space};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Durability, Effects, Node, ReplyTo, Time};
+use super::{Durability, Effects, Node, ReplyTo, Time, failure};
 
 /// What a node has counted since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -143,6 +143,12 @@ impl<E: Engine> Node<E> {
             Topic::LocalClocks => self.local_clocks()?,
             Topic::LocalKey { bucket, key } => self.local_key(bucket, key)?,
             Topic::Storage => self.storage_report()?,
+            // Who may know it is the shell's to say: it knows where the asker is.
+            Topic::Secret => {
+                let detail = "a node tells its secret only from loopback to loopback: give --secret FILE";
+                out.reply(reply_to, failure(ErrorCode::Refused, detail));
+                return Ok(());
+            }
         };
         out.reply_with(reply_to, Report {}, Bytes::from(report.to_string()));
         Ok(())

@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use dynode_client::wire::{ErrorCode, Frame, Message, Role as Greeting, Welcome, handshake};
+use dynode_client::wire::{ErrorCode, Frame, Inspect, Message, Report, Role as Greeting, Topic, Welcome, handshake};
 use dynode_ring::{Member, NodeId};
 use dynode_storage::{Engine, EngineError};
 use tokio::net::TcpListener;
@@ -330,6 +330,10 @@ impl<'a, E: Engine> Shell<'a, E> {
                     if connection.role == Role::Stranger {
                         strangers.remove(&number);
                         welcome(setup, node, connection, frame);
+                    } else if asks_for_secret(setup, connection, &frame) {
+                        let secret: String = setup.secret.iter().map(|byte| format!("{byte:02x}")).collect();
+                        let body = Bytes::from(serde_json::json!({ "secret": secret }).to_string());
+                        let _ = connection.push(frame.request, &Report {}.into(), &body);
                     } else {
                         events.push(event(number, connection.role, frame));
                     }
@@ -483,6 +487,15 @@ fn out_bytes_max(message: &Message) -> usize {
         | Message::Refuse(_) => limits::PEER_OUT_BYTES_SYNC,
         _ => limits::PEER_OUT_BYTES_MAX,
     }
+}
+
+/// Does somebody on this machine ask for the secret of a node that serves only this machine?
+fn asks_for_secret(setup: &Setup, connection: &Connection, frame: &Frame) -> bool {
+    let is_loopback = |addr: std::io::Result<std::net::SocketAddr>| addr.is_ok_and(|addr| addr.ip().is_loopback());
+    matches!(&frame.message, Message::Inspect(Inspect { topic: Topic::Secret }))
+        && connection.role == Role::Client
+        && connection.addr.ip().is_loopback()
+        && is_loopback(setup.listener.local_addr())
 }
 
 /// Decides on a stranger's first frame.

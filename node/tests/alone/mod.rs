@@ -73,7 +73,7 @@ fn node(addr: &str) -> Node<MemoryEngine> {
         index_entries_max: 1 << 16,
         operations_max: 1024,
         hint_bytes_max: 1 << 20,
-        incarnation: 1,
+        incarnation: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64,
     };
     let store = Store::open(MemoryEngine::new(), NodeId(1), 1, Past::Whole).unwrap();
     Node::new(config, store, 1, Time(0)).unwrap()

@@ -260,7 +260,7 @@ fn commands_print_and_exit_as_their_help_says() {
     let nobody = dynode(&["status", "--node", "127.0.0.1:1"]);
     assert!(code(&nobody) == 1 && said(&nobody).contains("dynode dev"), "{}", said(&nobody));
     assert_eq!(code(&dynode(&["status", "--no-such-flag"])), 2);
-    assert!(said(&dynode(&["start", "--data", "x", "--join", "127.0.0.1:1"])).contains("not possible yet"));
+    assert!(said(&dynode(&["start", "--data", "x", "--join", "127.0.0.1:1"])).contains("can be reached"));
     dev.signal(Signal::INT);
     assert_eq!(dev.ended(), Some(0));
 }
