@@ -461,8 +461,9 @@ pub struct Clocks {
     /// Does the answerer know its own past, and contain what it once did? Else there may be greater lives of the asker that
     /// it has forgotten.
     pub whole: bool,
-    /// Of the partitions that get other owners: those of which the answerer's copy may lack what it has acknowledged itself.
-    pub may_lack: Vec<u16>,
+    /// The partitions of which the answerer's copy may lack what others have acknowledged, and whether it may lack what it has
+    /// acknowledged itself.
+    pub recovering: Vec<(u16, bool)>,
 }
 
 /// "Here is my clock; send what I lack." Body: the asker's clock, encoded. Answered by [`Answer`].

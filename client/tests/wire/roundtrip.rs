@@ -180,8 +180,16 @@ fn peer_message() -> impl Strategy<Value = Message> {
         .into()),
         (any::<(u64, u64, bool, bool)>(), vec(any::<(u16, u32)>(), 0..9), vec(any::<u16>(), 0..9)).prop_map(
             |((epoch, last_life, whole, sum_differs), differing, absent)| {
-                Clocks { epoch, sum_differs, differing, absent: absent.clone(), last_life, whole, may_lack: absent }
-                    .into()
+                Clocks {
+                    epoch,
+                    sum_differs,
+                    differing,
+                    absent: absent.clone(),
+                    last_life,
+                    whole,
+                    recovering: absent.into_iter().map(|p| (p, p % 2 == 0)).collect(),
+                }
+                .into()
             }
         ),
         any::<(u64, u16, u64)>()

@@ -126,7 +126,7 @@ pub(crate) fn samples() -> Vec<Frame> {
                 absent: vec![2, 3],
                 last_life: 9,
                 whole: true,
-                may_lack: vec![4],
+                recovering: vec![(4, true)],
             }
             .into(),
             b("clock"),

@@ -3,13 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use dynode_client::wire::Quorum;
-use dynode_ring::{NodeId, PartitionId};
+use dynode_ring::PartitionId;
 use dynode_storage::{Engine, EngineError};
 
 use super::agree::Decision;
 use super::operation::{Operation, Then, UnderWay};
-use super::whom::Does;
 use super::{Effects, Node, Observation, Time};
 
 impl<E: Engine> Node<E> {
@@ -116,10 +114,5 @@ impl<E: Engine> Node<E> {
             }
         }
         Ok(())
-    }
-
-    /// For how many of which owners does a write wait?
-    pub(super) fn sides(&self, partition: PartitionId, wanted: Quorum, strict: bool) -> Vec<(usize, Vec<NodeId>)> {
-        self.whom(partition, wanted, strict, Does::Write).map(|whom| whom.sides).unwrap_or_default()
     }
 }

@@ -169,7 +169,7 @@ impl<E: Engine> Node<E> {
         replicas.push(self.config.node);
         let deadline = now + timeout(request.timeout_ms);
         let mut tally = Tally::new(needed, replicas);
-        tally.of_each(sides);
+        tally.of_each(sides, request.strict);
         let mut get = Get {
             reply_to,
             partition,

@@ -23,6 +23,7 @@ use dynode_storage::codec::{Corrupt, Reader, put_varint};
 use dynode_storage::{Engine, EngineError};
 
 use super::agree::Decision;
+use super::recovery::enough;
 use super::{Effects, Node, Observation, Time};
 use crate::limits;
 
@@ -324,16 +325,27 @@ impl<E: Engine> Node<E> {
         self.store.set_record(RECORD, self.phases.record(decision.epoch()));
     }
 
-    /// Of how many of which nodes' synced clocks must a copy contain all, until it contains every write that was
-    /// acknowledged before it began?
-    pub(super) fn vouchers(&self, partition: PartitionId) -> (usize, Vec<NodeId>) {
-        let owners = self.readers(partition);
-        let others: Vec<NodeId> = owners.iter().copied().filter(|node| *node != self.config.node).collect();
-        let needed = match others.len() < owners.len() {
-            true => super::recovery::enough(owners.len()),
-            false => blocking(owners.len()),
-        };
-        (needed, others)
+    /// Is there another copy that could tell what this node's lacks?
+    pub(super) fn has_vouchers(&self, partition: PartitionId) -> bool {
+        let before = self.phases.before(partition);
+        let owners = if before.is_empty() { self.config.layout.owners(partition) } else { before };
+        owners.iter().any(|node| *node != self.config.node)
+    }
+
+    /// Of how many of which nodes' synced clocks must a recovering copy contain all, until it contains every write that was
+    /// acknowledged before? See [`Node::recover`].
+    pub(super) fn vouchers(&mut self, partition: PartitionId) -> Result<(usize, Vec<NodeId>), EngineError> {
+        let me = self.config.node;
+        let others = |owners: &[NodeId]| owners.iter().copied().filter(|node| *node != me).collect::<Vec<NodeId>>();
+        let before = self.phases.before(partition);
+        if !before.is_empty() {
+            let needed = if before.contains(&me) { enough(before.len()) } else { blocking(before.len()) };
+            return Ok((needed, others(before)));
+        }
+        let owners = self.config.layout.owners(partition);
+        let (n, others) = (owners.len(), others(owners));
+        let is_new = self.store.find(partition)?.is_some_and(|copy| copy.is_recovering() && !copy.may_lack());
+        Ok((if is_new { (n / 2 + 1).min(n.saturating_sub(1)) } else { enough(n) }, others))
     }
 }
 

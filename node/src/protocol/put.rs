@@ -379,7 +379,7 @@ impl<E: Engine> Node<E> {
             body,
             context,
         };
-        put.tally.of_each(sides);
+        put.tally.of_each(sides, strict);
         self.replicate_to(id, now, &mut put, &owners, false, out);
         self.replicate_to(id, now, &mut put, &stand_ins, needs_stand_ins, out);
         // The answer leaves after the turn's commit: by then this copy has the write.
@@ -407,7 +407,10 @@ impl<E: Engine> Node<E> {
 
     /// The partition has other owners by now: they get the write as well, and count.
     pub(super) fn put_anew(&mut self, now: Time, id: u64, put: &mut Put, out: &mut Effects) -> Then {
-        put.tally.of_each(self.sides(put.partition, put.wanted, put.strict));
+        match self.sides(put.partition, put.wanted, Does::Write) {
+            Ok(sides) => put.tally.of_each(sides, put.strict),
+            Err(_) => return Then::Wait(Some(put.deadline)), // fewer owners than are wanted: it stays unknown
+        }
         let has_it = |node: &NodeId| *node == self.config.node || put.tally.yeses().contains(node);
         let others: Vec<NodeId> =
             self.holders(put.partition).into_iter().filter(|node| !has_it(node) && self.is_up(*node)).collect();

@@ -17,9 +17,10 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Tally {
     needed: usize,
-    /// Where a partition gets other owners: so many are needed of each of these. Replicas that are in none of them stand in
-    /// for any. None: `needed` of all.
+    /// Where a partition gets other owners: so many are needed of each of these. None: `needed` of all.
     sides: Vec<(usize, Vec<NodeId>)>,
+    /// Only replicas that are in a side count for it; else those that are in none stand in for any.
+    strict: bool,
     waiting: Vec<NodeId>,
     yes: Vec<NodeId>,
 }
@@ -27,17 +28,17 @@ pub struct Tally {
 impl Tally {
     /// Waits for `needed` of `replicas`.
     pub fn new(needed: usize, replicas: Vec<NodeId>) -> Tally {
-        Tally { needed, sides: Vec::new(), yes: Vec::with_capacity(replicas.len()), waiting: replicas }
+        Tally { needed, sides: Vec::new(), strict: false, yes: Vec::with_capacity(replicas.len()), waiting: replicas }
     }
 
-    /// So many are needed of each of these.
-    pub fn of_each(&mut self, sides: Vec<(usize, Vec<NodeId>)>) {
-        self.sides = sides;
+    /// So many are needed of each of these; `strict`: nobody stands in for them.
+    pub fn of_each(&mut self, sides: Vec<(usize, Vec<NodeId>)>, strict: bool) {
+        (self.sides, self.strict) = (sides, strict);
     }
 
     /// How many of these stand for this side.
     fn of_side(&self, side: &[NodeId], nodes: &[NodeId]) -> usize {
-        let stands_in = |node: &NodeId| self.sides.iter().all(|(_, side)| !side.contains(node));
+        let stands_in = |node: &NodeId| !self.strict && self.sides.iter().all(|(_, side)| !side.contains(node));
         nodes.iter().filter(|node| side.contains(node) || stands_in(node)).count()
     }
 
@@ -173,12 +174,18 @@ mod tests {
         const D: NodeId = NodeId(4);
         const STAND_IN: NodeId = NodeId(5);
         let mut tally = Tally::new(2, vec![A, B, C, D, STAND_IN]);
-        tally.of_each(vec![(2, vec![A, B, C]), (2, vec![B, C, D])]);
+        let sides = vec![(2, vec![A, B, C]), (2, vec![B, C, D])];
+        tally.of_each(sides.clone(), false);
         assert_eq!(tally.yes(A), Outcome::Pending);
         assert_eq!(tally.yes(B), Outcome::Pending, "one of the new owners only");
         assert_eq!(tally.received(), 1);
         assert_eq!(tally.clone().yes(D), Outcome::Met);
         assert_eq!(tally.clone().yes(STAND_IN), Outcome::Met);
+        let mut strict = tally.clone();
+        strict.of_each(sides, true);
+        assert_eq!(strict.yes(STAND_IN), Outcome::Pending, "nobody stands in");
+        strict.of_each(vec![(2, vec![C, D])], true);
+        assert_eq!(strict.outcome(), Outcome::Pending, "who is an owner no more does not count");
         tally.no(STAND_IN);
         tally.no(C);
         assert_eq!(tally.no(D), Outcome::Lost);

@@ -38,28 +38,36 @@ impl<E: Engine> Node<E> {
     ///
     /// The disk failed or is damaged.
     pub fn is_recovering(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
-        if !self.owns(partition) || self.vouchers(partition).0 == 0 {
+        if !self.owns(partition) || !self.has_vouchers(partition) {
             return Ok(false);
         }
         Ok(self.store.find(partition)?.is_none_or(|copy| copy.is_recovering()))
     }
 
-    /// An owner has told its synced clock, under the present layout.
+    /// An owner has told its synced clock, under the present layout; `recovering`: its copy is, and may or may not lack what it has
+    /// acknowledged itself.
+    ///
+    /// While the partition gets other owners the former ones vouch for what was acknowledged: clocks of copies that may lack that
+    /// prove nothing, nor do those of peers that may have promised more than this node knows of. Afterwards a copy that is new to
+    /// its owner must contain a majority of copies that are whole: only they are sure to have, together, what former owners had.
     pub(super) fn recover(
         &mut self,
         partition: PartitionId,
         peer: NodeId,
-        may_lack: bool,
+        recovering: Option<bool>,
         clock: &Clock,
     ) -> Result<(), EngineError> {
+        let (needed, vouchers) = self.vouchers(partition)?;
         let moves = self.phase(partition) != Phase::Stable;
-        if moves && (may_lack || !self.phases.has_spoken(peer)) {
-            // Its clock proves nothing, or it may have promised more than this copy knows of.
+        let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_recovering()) else { return Ok(()) };
+        let proves_nothing = match moves {
+            true => recovering == Some(true) || !self.phases.has_spoken(peer),
+            false => recovering.is_some() && !copy.may_lack(),
+        };
+        if proves_nothing {
             self.recovery.told.remove(&(partition, peer));
             return Ok(());
         }
-        let (needed, vouchers) = self.vouchers(partition);
-        let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_recovering()) else { return Ok(()) };
         let (life, mine) = (copy.actor().life, copy.clock());
         let told = self.recovery.told.entry((partition, peer)).or_insert_with(|| (life, clock.clone()));
         // A peer that does not contain any more what it told has lost it: it cannot be had.
@@ -85,25 +93,15 @@ impl<E: Engine> Node<E> {
         Ok(self.is_recovering(partition)? && self.store.find(partition)?.is_none_or(|copy| copy.may_lack()))
     }
 
-    /// Is this true of none of the copies that are owned here?
-    pub(super) fn none_may_lack(&mut self) -> Result<bool, EngineError> {
+    /// The copies that are owned here and recovering, and whether they may lack what they have acknowledged themselves.
+    pub(super) fn recovering_copies(&mut self) -> Result<Vec<(u16, bool)>, EngineError> {
+        let mut copies = Vec::new();
         for partition in self.held_here() {
-            if self.may_lack(partition)? {
-                return Ok(false);
+            if self.is_recovering(partition)? {
+                copies.push((partition.0, self.may_lack(partition)?));
             }
         }
-        Ok(true)
-    }
-
-    /// The copies of which it is true, among those that get other owners.
-    pub(super) fn moving_that_may_lack(&mut self) -> Result<Vec<u16>, EngineError> {
-        let mut partitions = Vec::new();
-        for partition in self.phases.partitions().collect::<Vec<_>>() {
-            if self.may_lack(partition)? {
-                partitions.push(partition.0);
-            }
-        }
-        Ok(partitions)
+        Ok(copies)
     }
 
     /// How many of the copies that are owned here are recovering.

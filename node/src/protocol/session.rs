@@ -84,7 +84,7 @@ impl<E: Engine> Node<E> {
         (get.asked, get.asked_first, get.vouched) = ([me].into(), 0, false);
         get.answers.clear();
         get.same.clear();
-        get.tally.of_each(whom.sides);
+        get.tally.of_each(whom.sides, get.strict);
         get.reads_before = self.phase(get.partition) == Phase::Joint;
         get.recovering.clear();
         get.seen = Clock::new();

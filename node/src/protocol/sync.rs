@@ -249,7 +249,8 @@ impl<E: Engine> Node<E> {
     ) -> Result<(), EngineError> {
         let epoch = self.config.layout.epoch();
         let last_life = self.store.last_life(peer)?;
-        let whole = self.store.knows_its_lives() && self.none_may_lack()?;
+        let recovering = self.recovering_copies()?;
+        let whole = self.store.knows_its_lives() && !recovering.iter().any(|(_, may_lack)| *may_lack);
         let mut reply = Clocks {
             epoch,
             sum_differs: false,
@@ -257,7 +258,7 @@ impl<E: Engine> Node<E> {
             absent: Vec::new(),
             last_life,
             whole,
-            may_lack: self.moving_that_may_lack()?,
+            recovering,
         };
         let mut body = Vec::new();
         if let Some(theirs) = m.sum {
@@ -343,13 +344,14 @@ impl<E: Engine> Node<E> {
             let common = self.in_common(peer);
             self.list(now, peer, &common, false, out)?;
         }
-        let may_lack: BTreeSet<u16> = m.may_lack.iter().copied().collect();
+        let recovering: BTreeMap<u16, bool> = m.recovering.iter().copied().collect();
         let mut lacks = Vec::new();
         for (partition, told) in std::mem::take(&mut round.told) {
             // Nothing said of a partition means that the peer's clock was equal to what it was told.
             let clock = theirs.remove(&partition).unwrap_or(told);
             if self.owns(partition) {
-                self.hear(partition, peer, clock, may_lack.contains(&partition.0), round.greeting, out)?;
+                let standing = recovering.get(&partition.0).copied();
+                self.hear(partition, peer, clock, standing, round.greeting, out)?;
             } else if self.hints.holds(partition) && self.heard_of_owner(partition, peer, clock, out)? {
                 lacks.push(partition.0);
             }
@@ -366,7 +368,7 @@ impl<E: Engine> Node<E> {
         partition: PartitionId,
         peer: NodeId,
         clock: Clock,
-        may_lack: bool,
+        recovering: Option<bool>,
         greeting: bool,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
@@ -380,7 +382,7 @@ impl<E: Engine> Node<E> {
             false => self.sync.lacked.remove(&at),
             true => self.sync.lacked.insert(at, clock.clone()),
         };
-        self.recover(partition, peer, may_lack, &clock)?;
+        self.recover(partition, peer, recovering, &clock)?;
         self.sync.heard.insert(at, clock);
         if missed_before || lacks && greeting {
             self.sync.want(partition, peer);

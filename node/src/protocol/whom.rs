@@ -78,23 +78,34 @@ impl<E: Engine> Node<E> {
         Ok(Whom { needed, owners, stand_ins, needs_stand_ins: reachable_owners < needed, sides: Vec::new() })
     }
 
+    /// Of how many of which owners a quorum is made, whoever of them can be reached.
+    pub(super) fn sides(
+        &self,
+        partition: PartitionId,
+        wanted: Quorum,
+        does: Does,
+    ) -> Result<Vec<(usize, Vec<NodeId>)>, Failure> {
+        let former = self.phases.before(partition);
+        let sides = match does {
+            Does::Write if !former.is_empty() => vec![former.to_vec(), self.config.layout.owners(partition).to_vec()],
+            _ => vec![self.readers(partition).to_vec()],
+        };
+        let of = |side: Vec<NodeId>| match wanted.of(side.len()) {
+            Some(needed) => Ok((needed, side)),
+            None => {
+                let copies = side.len();
+                let detail =
+                    format!("{wanted} of {copies} copies cannot be: ask for at least 1 and no more than there are");
+                Err(failure(ErrorCode::BadRequest, detail))
+            }
+        };
+        sides.into_iter().map(of).collect()
+    }
+
     /// As [`Node::whom`], where the partition gets other owners.
     fn whom_of_both(&self, partition: PartitionId, wanted: Quorum, strict: bool, does: Does) -> Result<Whom, Failure> {
         let me = self.config.node;
-        let mut sides = vec![(0, self.readers(partition).to_vec())];
-        if does == Does::Write {
-            let former = self.phases.before(partition).to_vec();
-            sides = vec![(0, former), (0, self.config.layout.owners(partition).to_vec())];
-        }
-        for (needed, side) in &mut sides {
-            *needed = wanted.of(side.len()).ok_or_else(|| {
-                let detail = format!(
-                    "{wanted} of {} copies cannot be: ask for at least 1 and no more than there are",
-                    side.len()
-                );
-                failure(ErrorCode::BadRequest, detail)
-            })?;
-        }
+        let sides = self.sides(partition, wanted, does)?;
         let withheld = self.withheld(partition).is_some();
         let mut owners: Vec<NodeId> = Vec::new();
         for node in self.holders(partition) {
