@@ -43,6 +43,7 @@ pub mod svg;
 pub mod table;
 mod target;
 pub mod transfer;
+mod transfers;
 pub mod units;
 pub mod verify;
 mod watch;
@@ -86,6 +87,8 @@ enum Command {
     Status,
     /// Show the members of the cluster
     Members,
+    /// List the partitions that are on their way to other owners
+    Transfers,
     /// Show who owns what, or where a key lives
     Ring(ring::RingArgs),
     /// Stage that a guest becomes a member
@@ -161,6 +164,7 @@ fn execute(target: &TargetArgs, command: Command) -> Done {
             Command::Dev(args) => dev::run(args, target.json).await,
             Command::Status => status::status(target).await,
             Command::Members => status::members(target).await,
+            Command::Transfers => transfers::run(target).await,
             Command::Ring(args) => ring::run(target, args).await,
             Command::Join(args) => change::join(target, args).await,
             Command::Leave(args) => change::leave(target, args).await,

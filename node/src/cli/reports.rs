@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use super::target::parse_place;
-use super::{ring, status};
+use super::{ring, status, transfers};
 
 /// As `status --json`.
 pub(crate) async fn status(client: &Client) -> Value {
@@ -19,6 +19,11 @@ pub(crate) async fn status(client: &Client) -> Value {
 /// As `members --json`.
 pub(crate) async fn members(client: &Client) -> Result<Value, Error> {
     status::members_json(client).await
+}
+
+/// As `transfers --json`.
+pub(crate) async fn transfers(client: &Client) -> Result<Value, Error> {
+    transfers::transfers_json(client).await
 }
 
 /// As `ring --json`, or `ring --key --json`.

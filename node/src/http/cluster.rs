@@ -8,7 +8,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use dynode_client::Topic;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::app::App;
@@ -75,7 +75,8 @@ pub(super) async fn members(State(app): State<Arc<App>>, uri: Uri) -> Result<Jso
 
 /// What moves
 ///
-/// Nothing does while the ring stands still: the list is empty.
+/// As `dynode transfers --json`: the partitions that are on their way to other owners, as this node knows. None while the ring
+/// stands still.
 #[utoipa::path(get, path = "/cluster/transfers", tag = "cluster", responses(
     (status = 200, description = "The report", body = Report),
     (status = 400, description = "There are no parameters", body = Refusal),
@@ -85,8 +86,7 @@ pub(super) async fn members(State(app): State<Arc<App>>, uri: Uri) -> Result<Jso
 ))]
 pub(super) async fn transfers(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Report>, Refusal> {
     Query::of(uri.query())?.done()?;
-    let epoch = app.client().await?.layout().epoch();
-    Ok(Json(Report(json!({ "epoch": epoch, "transfers": [] }))))
+    Ok(Json(Report(reports::transfers(app.client().await?).await?)))
 }
 
 /// This node's copy of a key

@@ -200,6 +200,7 @@ impl<E: Engine> Node<E> {
                 "rounds": self.sync.rounds(),
                 "index_entries": indexed,
             },
+            "moving": self.moving_report(),
             "hints": {
                 "partitions": self.hints.len(),
                 "bytes": self.hints.bytes(),

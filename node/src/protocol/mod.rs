@@ -12,6 +12,7 @@
 //! | `event` | what can happen, what can be done |
 //! | `operation` | what waits for answers, and what it hears |
 //! | `quorum` | counting answers |
+//! | `admit` | what is not even begun |
 //! | `put`, `get` | the coordinator of a write, of a read |
 //! | `repeat` | a put that is asked for once more |
 //! | `session` | a read that must have seen what its reader has |
@@ -38,6 +39,7 @@
 //! | `inspect` | reports about the node itself |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod admit;
 mod adopt;
 pub mod agree;
 mod agreeing;
@@ -532,46 +534,6 @@ impl<E: Engine> Node<E> {
         self.holders(partition).into_iter().filter(|n| *n != self.config.node).collect()
     }
 
-    /// Checks that a peer goes by the same layout and speaks of a partition that there is.
-    fn agrees(&mut self, peer: NodeId, epoch: u64, partition: u16, out: &mut Effects) -> Result<PartitionId, Failure> {
-        let ours = self.config.layout.epoch();
-        if epoch != ours {
-            out.observe(Observation::OtherLayout { peer, theirs: epoch });
-            self.saw_epoch(peer, epoch, out);
-            return Err(failure(ErrorCode::OtherLayout, format!("this node goes by epoch {ours}, not {epoch}")));
-        }
-        match PartitionId(partition) {
-            p if u32::from(partition) < self.config.layout.partitions() => Ok(p),
-            p => Err(failure(ErrorCode::OtherLayout, format!("there is no partition {p}"))),
-        }
-    }
-
-    /// As [`Node::agrees`], of a partition that this node owns.
-    fn agrees_to_own(
-        &mut self,
-        peer: NodeId,
-        epoch: u64,
-        partition: u16,
-        out: &mut Effects,
-    ) -> Result<PartitionId, Failure> {
-        match self.agrees(peer, epoch, partition, out)? {
-            p if self.owns(p) => Ok(p),
-            p => Err(failure(ErrorCode::OtherLayout, format!("this node does not own partition {p}"))),
-        }
-    }
-
-    /// As [`Node::agrees`]; a refusal is answered, and `None` says that there is nothing more to do.
-    fn agreed(
-        &mut self,
-        peer: NodeId,
-        epoch: u64,
-        partition: u16,
-        reply_to: ReplyTo,
-        out: &mut Effects,
-    ) -> Option<PartitionId> {
-        self.agrees(peer, epoch, partition, out).map_err(|refusal| out.reply(reply_to, refusal)).ok()
-    }
-
     /// Somebody knows these dots. Where they say that this node's copy was rolled back, it begins a new life.
     fn begin_life_if_behind(
         &mut self,
@@ -582,30 +544,6 @@ impl<E: Engine> Node<E> {
         if self.store.hear(partition, known)? {
             out.observe(Observation::NewLife { partition });
             self.counters.lives_begun += 1;
-        }
-        Ok(())
-    }
-
-    /// Refuses what a node that stops, or has too much under way, does not take on, and what is past its time.
-    fn admit(&mut self, timeout_ms: u32) -> Result<(), Failure> {
-        if self.stood_still > Micros(0) && self.stood_still >= timeout(timeout_ms) {
-            self.counters.expired += 1;
-            let detail = format!(
-                "this node stood still for {} ms: whoever asked has most likely given up; nothing was changed",
-                self.stood_still.0 / 1000
-            );
-            return Err(failure(ErrorCode::Unavailable, detail));
-        }
-        if self.draining {
-            return Err(failure(ErrorCode::Unavailable, "this node is stopping: ask another"));
-        }
-        if self.client_operations >= self.config.operations_max {
-            let detail = format!("{} operations are under way: try again later", self.client_operations);
-            return Err(failure(ErrorCode::Overloaded, detail));
-        }
-        if self.held_bytes >= limits::OPERATION_BYTES_MAX {
-            let detail = format!("operations under way hold {} bytes of values: try again later", self.held_bytes);
-            return Err(failure(ErrorCode::Overloaded, detail));
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use dynode_client::wire::{PhaseIs, Phases as Words};
 use dynode_ring::{Layout, NodeId, PartitionId};
 use dynode_storage::codec::{Corrupt, Reader, put_varint};
 use dynode_storage::{Engine, EngineError};
+use serde_json::{Value, json};
 
 use super::agree::Decision;
 use super::recovery::enough;
@@ -65,6 +66,14 @@ pub(super) struct Phases {
 }
 
 impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Joint => "joint",
+            Phase::ReadNew => "read-new",
+            Phase::Stable => "stable",
+        }
+    }
+
     fn from_byte(byte: u8) -> Option<Phase> {
         [Phase::Joint, Phase::ReadNew, Phase::Stable].into_iter().find(|phase| *phase as u8 == byte)
     }
@@ -178,6 +187,22 @@ impl<E: Engine> Node<E> {
     /// The partitions that are not stable, as far as this node knows.
     pub fn moving(&self) -> usize {
         self.phases.len()
+    }
+
+    /// The partitions that are not stable, for people: whom they leave, to whom they come, and who contains all already.
+    pub(super) fn moving_report(&self) -> Value {
+        let ids = |nodes: &mut dyn Iterator<Item = &NodeId>| nodes.map(NodeId::to_string).collect::<Vec<String>>();
+        let one = |(partition, moving): (&PartitionId, &Moving)| {
+            let owners = self.config.layout.owners(*partition);
+            json!({
+                "partition": partition.0,
+                "phase": moving.phase.name(),
+                "leaves": ids(&mut moving.before.iter().filter(|node| !owners.contains(node))),
+                "comes_to": ids(&mut owners.iter().filter(|node| !moving.before.contains(node))),
+                "contained_by": ids(&mut moving.whole.iter()),
+            })
+        };
+        self.phases.moving.iter().map(one).collect()
     }
 
     /// Does this node answer reads of the partition?
