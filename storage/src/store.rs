@@ -38,7 +38,11 @@ const LIVES_A_RUN: u64 = 1 << 20;
 pub enum Past {
     /// Nothing that left the node can be missing here: it was stopped cleanly, or synced before it sent.
     Whole,
-    /// Writes that others have seen may be missing here: every copy begins a new life.
+    /// The machine stopped without a word. What was synced is here; writes that were not, and that others have seen, may be
+    /// missing: every copy begins a new life.
+    Unsynced,
+    /// Anything that others have seen may be missing, as on an older disk: every copy begins a new life, and nothing that the
+    /// data say of what the node had done holds.
     MayLack,
 }
 
@@ -99,12 +103,12 @@ impl<E: Engine> Store<E> {
         let own = refused.values().map(|lives| life_of(lives, node)).max().unwrap_or(0);
         let next_life = first_life.max(beyond_the_last).max(own).min(LIFE_MAX);
         let mut lives_from = read_life(&engine, LIVES_FROM)?;
-        if past == Past::MayLack && !broken(Rule::Reuse) {
+        if past != Past::Whole && !broken(Rule::Reuse) {
             lives_from = next_life;
         }
         let lives_to = next_life.saturating_add(LIVES_A_RUN);
         // A rolled back disk may have forgotten lives, and the runs after this one have forgotten them as well.
-        let knows_its_lives = past == Past::Whole && engine.get(Space::Meta, LIVES_KNOWN)?.is_some();
+        let knows_its_lives = past != Past::MayLack && engine.get(Space::Meta, LIVES_KNOWN)?.is_some();
         let mut begun = vec![life_record(LIVES_FROM, lives_from), life_record(LIVES_TO, lives_to)];
         if !knows_its_lives {
             begun.push(Step::Delete(Space::Meta, Bytes::from_static(LIVES_KNOWN)));

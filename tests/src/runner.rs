@@ -25,6 +25,18 @@ pub enum Break {
     NoSessions,
 }
 
+/// Do operators change who owns what?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Changes {
+    /// As the seed says.
+    #[default]
+    Drawn,
+    /// In every run.
+    Always,
+    /// In none: seeds mean what they meant before.
+    Never,
+}
+
 /// How seeds are run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -40,6 +52,8 @@ pub struct Options {
     pub spell_every: Option<u64>,
     /// Objects rot, too.
     pub rot: bool,
+    /// Do operators change who owns what?
+    pub changes: Changes,
     /// Go on after a failure.
     pub go_on: bool,
     /// Print a line an event.
@@ -66,6 +80,9 @@ pub fn run_seed(seed: u64, options: Options) -> Result<(Stats, u64), Failed> {
         plan.nodes = options.nodes.unwrap_or(plan.nodes);
         plan.sloppy = options.sloppy.unwrap_or(plan.sloppy);
         plan.spell_every = options.spell_every.unwrap_or(plan.spell_every);
+        if options.changes != Changes::Never && !options.plain {
+            plan.draw_changes(seed, options.changes == Changes::Always);
+        }
         plan.spells[Spell::Rot as usize] = if options.rot { plan.rot } else { 0 };
         let mut world = World::new(seed, plan, false, options.echo);
         world.sends_first = options.wrong == Some(Break::SendFirst);

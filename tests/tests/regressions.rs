@@ -4,7 +4,7 @@
 //! change when more is drawn. A seed means another run once `Plan::draw` draws anything else, or once the protocol itself
 //! draws or sends otherwise: then undo the fix for a moment, and look for one anew.
 
-use tests::runner::{Options, run_seed};
+use tests::runner::{Changes, Options, run_seed};
 
 /// As drawn before there were spells and stand-ins.
 const PLAIN: Options = Options {
@@ -14,6 +14,7 @@ const PLAIN: Options = Options {
     sloppy: None,
     spell_every: None,
     rot: false,
+    changes: Changes::Never,
     go_on: false,
     echo: false,
 };

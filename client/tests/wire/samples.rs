@@ -208,6 +208,7 @@ pub(crate) fn samples() -> Vec<Frame> {
                 layout: 1 << 60,
                 staged: 77,
                 voted: true,
+                abstains: false,
                 guest: Some(GuestIs { member: guest(), former: true }),
             }
             .into(),

@@ -350,12 +350,13 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
-    /// The members, those who are to leave, and former ones that are there and may still hold something.
+    /// The members, those who are to leave, and guests that are there: a former member may still hold something, whether it
+    /// knows that it was one or has lost its disk.
     fn other_members(&self) -> BTreeSet<NodeId> {
         let leaving = self.phases.partitions().flat_map(|p| self.phases.before(p)).copied();
-        let former = self.agree.guests().filter(|guest| guest.former).map(|guest| guest.member.id);
+        let guests = self.agree.guests().map(|guest| guest.member.id);
         let members = self.config.layout.members().iter().map(|m| m.id);
-        members.chain(leaving).chain(former).filter(|id| *id != self.config.node).collect()
+        members.chain(leaving).chain(guests).filter(|id| *id != self.config.node).collect()
     }
 
     pub(super) fn closing_heard(

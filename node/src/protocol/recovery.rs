@@ -3,7 +3,8 @@
 //! Such a copy is *recovering*: it takes part in everything, but no strict quorum may count it, and that it has nothing of a
 //! key means nothing. It is so, restarts included, until it contains what enough other owners have told of their synced
 //! clocks since: of `n` owners `n - w + 1`, where `w = n / 2 + 1` is a majority. A write that a majority has acknowledged
-//! did so with at least `w - 1` of the `n - 1` others, and any `n - w + 1` of those include one of them.
+//! did so with at least `w - 1` of the `n - 1` others, and any `n - w + 1` of those include one of them. Of owners that may
+//! themselves lack what they had acknowledged all must be contained, whoever they are.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,17 @@ use super::{Node, Phase};
 /// each other owner of a partition that is owned here.
 #[derive(Default)]
 pub(super) struct Recovery {
-    told: BTreeMap<(PartitionId, NodeId), (u64, Clock)>,
+    told: BTreeMap<(PartitionId, NodeId), Told>,
+}
+
+/// What another owner told.
+#[derive(Clone)]
+struct Told {
+    /// The life that the copy here had then.
+    life: u64,
+    clock: Clock,
+    /// As far as is known now, it has all that it has acknowledged.
+    proves: bool,
 }
 
 impl Recovery {
@@ -47,9 +58,10 @@ impl<E: Engine> Node<E> {
     /// An owner has told its synced clock, under the present layout; `recovering`: its copy is, and may or may not lack what it has
     /// acknowledged itself.
     ///
-    /// While the partition gets other owners the former ones vouch for what was acknowledged: clocks of copies that may lack that
-    /// prove nothing, nor do those of peers that may have promised more than this node knows of. Afterwards a copy that is new to
-    /// its owner must contain a majority of copies that are whole: only they are sure to have, together, what former owners had.
+    /// The clock of a copy that may lack what it acknowledged proves nothing. While the partition gets other owners the former ones
+    /// vouch, and a peer's word counts once it is known what the peer has promised. Afterwards a copy that is new to its owner must
+    /// contain a majority of copies that are whole: only they are sure to have, together, what former owners had. Where that many
+    /// are not to be had, containing *everybody* will do: there is nothing else that could be contained.
     pub(super) fn recover(
         &mut self,
         partition: PartitionId,
@@ -60,28 +72,28 @@ impl<E: Engine> Node<E> {
         let (needed, vouchers) = self.vouchers(partition)?;
         let moves = self.phase(partition) != Phase::Stable;
         let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_recovering()) else { return Ok(()) };
-        let proves_nothing = match moves {
-            true => recovering == Some(true) || !self.phases.has_spoken(peer),
-            false => recovering.is_some() && !copy.may_lack(),
-        };
-        if proves_nothing {
+        if !vouchers.contains(&peer) || (moves && !self.phases.has_spoken(peer)) {
             self.recovery.told.remove(&(partition, peer));
             return Ok(());
         }
+        let proves = recovering != Some(true) && (moves || recovering.is_none() || copy.may_lack());
         let (life, mine) = (copy.actor().life, copy.clock());
-        let told = self.recovery.told.entry((partition, peer)).or_insert_with(|| (life, clock.clone()));
+        let told = Told { life, clock: clock.clone(), proves };
+        let before = self.recovery.told.entry((partition, peer)).or_insert_with(|| told.clone());
         // A peer that does not contain any more what it told has lost it: it cannot be had.
-        if told.0 != life || !clock.covers(&told.1) {
-            *told = (life, clock.clone());
+        if before.life != life || !clock.covers(&before.clock) {
+            *before = told;
         }
+        before.proves = proves;
         let of_partition = (partition, NodeId(0))..=(partition, NodeId(u64::MAX));
-        let contained = self
-            .recovery
-            .told
-            .range(of_partition)
-            .filter(|((_, node), (when, told))| vouchers.contains(node) && *when == life && mine.covers(told))
-            .count();
-        if contained >= needed {
+        let (mut contained, mut proven) = (0, 0);
+        for (_, told) in self.recovery.told.range(of_partition) {
+            if told.life == life && mine.covers(&told.clock) {
+                contained += 1;
+                proven += usize::from(told.proves);
+            }
+        }
+        if proven >= needed || contained == vouchers.len() {
             self.store.recovered(partition)?;
             self.recovery.told.retain(|(p, _), _| *p != partition);
         }

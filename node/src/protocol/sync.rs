@@ -395,7 +395,7 @@ impl<E: Engine> Node<E> {
         while self.sync.pulling() < limits::PULLS_MAX && self.writes_refused.is_none() {
             let Some((partition, source)) = self.sync.wanted.pop_first() else { return Ok(()) };
             // What is not begun now is wanted again after the next round.
-            if self.is_up(source) && self.not_compared(now, partition)?.is_none() {
+            if self.owns(partition) && self.is_up(source) && self.not_compared(now, partition)?.is_none() {
                 self.begin_pull(now, partition, source, out)?;
             }
         }
@@ -458,11 +458,13 @@ impl<E: Engine> Node<E> {
         out: &mut Effects,
     ) -> Result<Then, EngineError> {
         let goes_on = match heard {
-            Heard::Alarm if pull.rests => true,
+            Heard::Alarm if pull.rests && self.owns(pull.partition) => true,
             Heard::Answer(..) if pull.rests => return Ok(Then::Wait(None)), // it came twice
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if from != pull.source => {
                 return Ok(Then::Wait(None));
             }
+            // It is an owner no more: what it has leaves, and gets no further.
+            _ if !self.owns(pull.partition) => false,
             Heard::Answer(_, Message::Answer(m), body)
                 if self.store.copy(pull.partition)?.actor().life == pull.life =>
             {

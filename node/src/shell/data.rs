@@ -96,7 +96,7 @@ pub fn begin_run<E: Engine>(engine: &mut E, wanted: &Identity, synced_before_sen
         None => Past::Whole,
         Some(last) if last.clean || last.synced_before_sent => Past::Whole,
         Some(last) if !boot.is_empty() && last.boot == boot => Past::Whole,
-        Some(_) => Past::MayLack,
+        Some(_) => Past::Unsynced,
     };
     steps.push(record(RUN, &Run { format: 1, boot, synced_before_sent, clean: false }));
     engine.write(&steps, true)?;
@@ -175,7 +175,7 @@ mod tests {
         };
         let run =
             |boot: &str, synced_before_sent, clean| Run { format: 1, boot: boot.into(), synced_before_sent, clean };
-        assert_eq!(begin(run("another", false, false)), Past::MayLack);
+        assert_eq!(begin(run("another", false, false)), Past::Unsynced);
         assert_eq!(begin(run("another", true, false)), Past::Whole);
         assert_eq!(begin(run("another", false, true)), Past::Whole);
         assert_eq!(begin(run(&boot_id(), false, false)), Past::Whole);

@@ -81,7 +81,7 @@ pub(super) fn open(settings: &Settings, may_lack: bool) -> Result<Store<RocksEng
         DataError::Engine(why) => Trouble::Engine(why),
         why => Trouble::Refused(StartError::Data { place: settings.data.clone(), why }),
     })?;
-    if past == Past::MayLack {
+    if past == Past::Unsynced {
         warn!("the machine was restarted without a clean stop: every copy begins a new life");
     }
     let past = if may_lack || note.exists() { Past::MayLack } else { past };

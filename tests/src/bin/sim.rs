@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use dynode_storage::rules::Rule;
-use tests::runner::{Break, Failed, Options, run_range, run_seed};
+use tests::runner::{Break, Changes, Failed, Options, run_range, run_seed};
 use tests::world::plan::MS;
 use tests::world::stats::Stats;
 
@@ -41,6 +41,12 @@ struct Args {
     /// Objects rot on disks, too
     #[arg(long)]
     rot: bool,
+    /// Operators change who owns what in every run, whatever its seed says
+    #[arg(long, conflicts_with = "still")]
+    changes: bool,
+    /// Nobody changes who owns what: the seeds mean what they meant before
+    #[arg(long)]
+    still: bool,
     /// Runs without what came with stand-ins: the seeds mean what they meant before.
     #[arg(long)]
     plain: bool,
@@ -69,6 +75,11 @@ fn run(args: &Args) -> Result<bool, String> {
         sloppy: args.sloppy,
         spell_every: args.spell_every.map(|ms| ms * MS),
         rot: args.rot,
+        changes: match (args.changes, args.still) {
+            (true, _) => Changes::Always,
+            (_, true) => Changes::Never,
+            _ => Changes::Drawn,
+        },
         go_on: args.go_on,
         echo: args.trace,
     };

@@ -27,11 +27,12 @@ impl World {
         // Of each partition: the other owners' clocks, or for a stand-in all owners'; what is lacked; what is pulled;
         // what recovery waits for.
         let owners = usize::from(self.plan.replicas).min(self.plan.nodes);
-        let entries_max = self.layout.partitions() as usize * (3 * owners + 4);
+        let sides = if self.changes_owners() { 2 } else { 1 };
+        let entries_max = self.layout.partitions() as usize * (3 * owners * sides + 4);
         for (at, host) in self.hosts.iter().enumerate() {
             let Some(node) = &host.node else { continue };
             let load = node.load();
-            let foreign_max = self.layout.partition_ids().filter(|p| !self.layout.owns(host.id, *p)).count();
+            let foreign_max = node.layout().partition_ids().filter(|p| !node.layout().owns(host.id, *p)).count();
             let too_much = [
                 ("operations", load.operations, operations_max),
                 ("alarms", load.alarms, load.operations),

@@ -11,12 +11,14 @@
 //! | [`leaving`] | 7: a copy leaves a node only when every owner contains it |
 //! | [`words`] | 8: no false word |
 //! | [`bounds`] | 9: everything is bounded |
+//! | [`layouts`] | one layout an epoch, and no intent forgotten |
 //! | [`determinism`] | 10: one seed, one history |
 
 pub mod back;
 pub mod bounds;
 pub mod converge;
 pub mod determinism;
+pub mod layouts;
 pub mod leaving;
 pub mod lost;
 pub mod metadata;
@@ -47,10 +49,16 @@ impl World {
         if let Some((from, to)) = self.missing_link() {
             return Ok(Some(Violation::new("liveness", format!("n{from} finds no connection to n{to}"))));
         }
-        let ids: Vec<_> = self.hosts.iter().map(|h| h.id).collect();
+        if let Some(what) = self.unsettled_layouts() {
+            return Ok(Some(what));
+        }
+        let ids: Vec<_> = self.layout.members().iter().map(|m| m.id).collect();
         for (at, host) in self.hosts.iter().enumerate() {
-            if let Some(to) = host.node.as_ref().and_then(|node| ids.iter().position(|id| !node.is_up(*id))) {
-                return Ok(Some(Violation::new("liveness", format!("n{at} takes n{to} for unreachable"))));
+            let Some(node) = &host.node else { continue };
+            if let Some(to) = ids.iter().find(|id| !node.is_up(**id)) {
+                let (name, liveness) = (self.layout.member(*to).map(|m| m.name.clone()), node.liveness(*to));
+                let what = format!("n{at} takes {} for unreachable, {liveness:?}", name.unwrap_or_default());
+                return Ok(Some(Violation::new("liveness", what)));
             }
         }
         if let Some(at) = self.hosts.iter().position(|h| h.rotten.iter().any(|p| h.trouble.is_rotten(*p))) {
@@ -68,6 +76,7 @@ impl World {
         self.check_nothing_left(&live)?;
         self.check_nothing_lost(&live)?;
         self.check_nothing_back(&live)?;
+        self.check_layouts()?;
         self.check_values_true(&live)
     }
 
@@ -92,6 +101,7 @@ impl World {
             Observation::Unreadable { detail, .. } => {
                 Err(Violation::new("8 no false word", format!("n{at} cannot read what a peer says: {detail}")))
             }
+            Observation::OtherLayout { .. } if self.changes_owners() => Ok(()),
             Observation::OtherLayout { .. } => {
                 Err(Violation::new("8 no false word", format!("n{at} sees another layout where there is one")))
             }

@@ -1,9 +1,11 @@
-//! Invariant 4, for owners that never change: with `r + w > n` a read sees every write acknowledged before it began.
+//! Invariant 4: with `r + w > n` a read sees every write acknowledged before it began.
 //!
 //! What counts is how many owners took part, as the replies say: a sloppy write that enough owners acknowledged binds as a
-//! strict one does, and stand-ins never count.
+//! strict one does, and stand-ins never count. While owners change, that holds of strict operations with `w` a majority: a
+//! new owner counts in reads once it contains what a majority must have acknowledged.
 
 use dynode::protocol::Durability;
+use dynode_client::wire::Quorum;
 
 use crate::world::journal::{Kind, Op, OpId};
 use crate::world::{Violation, World};
@@ -24,7 +26,11 @@ impl World {
             return Ok(());
         }
         let owners = self.layout.owners(self.journal.keys[get.key].partition(self.layout.partitions())).len();
-        let binding = |op: &&Op| op.ended < get.began && usize::from(op.acks.owners + get.acks.owners) > owners;
+        let counts = |op: &Op| match self.changes_owners() {
+            false => usize::from(op.acks.owners + get.acks.owners) > owners,
+            true => op.strict && get.strict && self.intersects(op.quorum, get.quorum),
+        };
+        let binding = |op: &&Op| op.ended < get.began && counts(op);
         let recent = self.journal.acknowledged[get.key].iter().rev().take(LOOKED_AT).map(|id| self.journal.op(*id));
         // What damage took from its only copy is nowhere to be read.
         for op in recent.filter(binding).filter(|op| !op.taken) {
@@ -38,5 +44,14 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Do writes of `w`, a majority at least, and reads of `r` meet, whatever layout there was?
+    fn intersects(&self, w: Quorum, r: Quorum) -> bool {
+        let sizes = self.layouts.seen.values().map(|(_, layout)| layout.replicas().min(layout.members().len()));
+        sizes.into_iter().all(|n| match (w.of(n), r.of(n)) {
+            (Some(w), Some(r)) => w > n / 2 && w + r > n,
+            _ => true, // none such succeeds
+        })
     }
 }

@@ -112,7 +112,7 @@ impl World {
             Action::Look | Action::Nonsense => (Kind::Other, None, false),
         };
         let op = self.journal.begin(client, host, key, kind, self.now);
-        (op.copies, op.over_current, op.strict) = (copies, current, terms.strict);
+        (op.copies, op.quorum, op.over_current, op.strict) = (copies, terms.quorum, current, terms.strict);
         let id = op.id;
         if let Some(known) = &knowledge {
             self.journal.observes(id, known.seen.clone());
@@ -189,7 +189,8 @@ impl World {
         let host = one_of(&mut self.values_rng, &up);
         let former = self.journal.op(id).clone();
         let op = self.journal.begin(client, host, former.key, Kind::Put, self.now);
-        (op.copies, op.over_current, op.strict) = (former.copies, former.over_current, former.strict);
+        (op.copies, op.quorum, op.over_current, op.strict) =
+            (former.copies, former.quorum, former.over_current, former.strict);
         op.repeats = Some(former.value_id());
         let again = op.id;
         if !former.over_current {

@@ -143,6 +143,10 @@ impl World {
 
     /// Is every promised write that this machine has synced on another disk too, or kept by the machine in spite of all?
     pub(crate) fn is_spare(&mut self, at: usize, kept: &[Clock]) -> bool {
+        self.has_no_dear_write(at, kept) && self.may_forget(at)
+    }
+
+    fn has_no_dear_write(&mut self, at: usize, kept: &[Clock]) -> bool {
         let mut durable = self.note_promises();
         // What cannot be read is no spare copy.
         for (host, clocks) in self.hosts.iter().zip(&mut durable) {
@@ -170,17 +174,20 @@ impl World {
                 }
             }
         }
-        let owner = |host: &Host, place: usize| self.layout.owns(host.id, PartitionId(place as u16));
-        let owns: Vec<Vec<bool>> =
-            self.hosts.iter().map(|host| (0..durable[0].len()).map(|place| owner(host, place)).collect()).collect();
-        // What every owner has had may leave those that hold it for them at any moment.
+        // What every owner has had, under any layout that a node may go by yet, may leave those that hold it for them at any
+        // moment.
         let had: Vec<Vec<Clock>> = self
             .hosts
             .iter_mut()
-            .map(|host| (0..durable[0].len()).map(|place| host.ever_synced(PartitionId(place as u16))).collect())
+            .map(|host| (0..durable[0].len()).map(|place| host.ever_here(PartitionId(place as u16))).collect())
             .collect();
         let may_leave = |host: usize, place: usize, dot| {
-            !owns[host][place] && (0..had.len()).all(|owner| !owns[owner][place] || had[owner][place].has(dot))
+            let partition = PartitionId(place as u16);
+            self.layouts.since(self.hosts[host].epoch).any(|layout| {
+                let has = |owner: &Host, had: &[Clock]| !layout.owns(owner.id, partition) || had[place].has(dot);
+                !layout.owns(self.hosts[host].id, partition)
+                    && self.hosts.iter().zip(&had).all(|(owner, had)| has(owner, had))
+            })
         };
         self.journal.writes().filter(|(op, _)| !op.taken).all(|(op, dot)| {
             let place = usize::from(self.journal.keys[op.key].partition(self.layout.partitions()).0);
@@ -237,7 +244,7 @@ impl World {
     }
 
     /// The writes that a machine had, has no more, and nobody else has.
-    pub(super) fn gone(&mut self, before: &[Clock]) -> Vec<(OpId, Dot)> {
+    pub(crate) fn gone(&mut self, before: &[Clock]) -> Vec<(OpId, Dot)> {
         let mut gone = Vec::new();
         for (op, dot) in self.journal.writes().filter(|(op, _)| !op.taken) {
             let partition = self.journal.keys[op.key].partition(self.layout.partitions());

@@ -12,6 +12,7 @@ use dynode_storage::store::Past;
 use dynode_storage::{Clock, Engine, EngineError, ObjectKey, Space, Store};
 use rand::{Rng, RngExt};
 
+use super::changes::card;
 use super::disk::{Disk, Hand};
 use super::journal::OpId;
 use super::plan::{MS, SECOND};
@@ -28,6 +29,10 @@ pub(crate) struct Host {
     pub(crate) trouble: Hand,
     /// The clocks of what is on the disk, while no process has it.
     clocks: Vec<Clock>,
+    /// The epoch that the process goes by, or went by last.
+    pub(crate) epoch: u64,
+    /// What left in good order: every owner had it.
+    left: Vec<Clock>,
     /// How many processes there have been.
     pub(super) process: u32,
     /// What was synced here once, and a fault has taken: by partition.
@@ -35,7 +40,7 @@ pub(crate) struct Host {
     /// Partitions of which a record on the disk is damaged, and nobody has noticed yet.
     pub(crate) rotten: BTreeSet<PartitionId>,
     /// Writes that others have seen may be missing on the disk.
-    may_lack: bool,
+    past: Past,
     pub(super) inbox: VecDeque<(Event, Option<OpId>)>,
     /// Clients' writes that the process has passed on, by the number under which it did: it may take one itself after all.
     pub(super) passed_on: BTreeMap<u64, (OpId, ObjectKey, Causality)>,
@@ -85,8 +90,10 @@ impl Host {
             clocks: Vec::new(),
             had: Vec::new(),
             rotten: BTreeSet::new(),
+            epoch: 0,
+            left: Vec::new(),
             process: 0,
-            may_lack: false,
+            past: Past::Whole,
             inbox: VecDeque::new(),
             passed_on: BTreeMap::new(),
             set_aside: BTreeSet::new(),
@@ -144,6 +151,32 @@ impl Host {
         self.had.iter_mut().zip(lost).for_each(|(had, lost)| had.merge(lost));
     }
 
+    /// What the disk held when the process started is of no interest any more.
+    pub(crate) fn forget_clocks(&mut self) {
+        self.clocks.clear();
+    }
+
+    /// A copy has left in good order.
+    pub(crate) fn has_left(&mut self, partition: PartitionId, clock: &Clock) {
+        let place = usize::from(partition.0);
+        self.left.resize(self.left.len().max(place + 1), Clock::new());
+        self.left[place].merge(clock);
+    }
+
+    /// As [`Host::ever_synced`], with what has left in good order.
+    pub(crate) fn ever_here(&mut self, partition: PartitionId) -> Clock {
+        let mut clock = self.ever_synced(partition);
+        self.left.get(usize::from(partition.0)).iter().for_each(|left| clock.merge(left));
+        clock
+    }
+
+    /// The power has gone.
+    fn loses_unsynced(&mut self, durability: Durability) {
+        if durability != Durability::Group && self.past == Past::Whole {
+            self.past = Past::Unsynced;
+        }
+    }
+
     /// What was synced here at any time, whether a fault has taken it since or not.
     pub(crate) fn ever_synced(&mut self, partition: PartitionId) -> Clock {
         let mut clock = self.clock(partition, true);
@@ -170,8 +203,9 @@ impl End {
 impl World {
     /// Starts the process of a machine on what its disk holds.
     pub(crate) fn start(&mut self, at: usize) -> Result<(), Violation> {
+        let is_off = self.stays_off(at);
         let host = &mut self.hosts[at];
-        if host.trouble.get().is_some() {
+        if host.trouble.get().is_some() || is_off {
             // It would not get far. Somebody has to see to the disk first.
             self.queue.push(self.now + SECOND, Happening::Restart { host: at });
             return Ok(());
@@ -181,13 +215,13 @@ impl World {
         host.boot = self.now;
         host.busy_until = self.now;
         let first_life = (host.wall + self.now / MS) << 20 | self.host_rng.random_range(0..1 << 20);
-        let past = if std::mem::take(&mut host.may_lack) { Past::MayLack } else { Past::Whole };
+        let past = std::mem::replace(&mut host.past, Past::Whole);
         let store = Store::open(disk, host.id, first_life, past).map_err(Violation::storage)?;
         let config = Config {
             node: host.id,
             name: format!("n{at}"),
             cluster: [7; 16],
-            layout: self.layout.clone(),
+            layout: self.layouts.first.clone(),
             durability: self.plan.durability,
             seal: self.seal.clone(),
             index_entries_max: self.plan.index_entries_max,
@@ -195,10 +229,12 @@ impl World {
             hint_bytes_max: self.plan.hint_bytes_max,
             incarnation: first_life >> 20,
         };
-        let node = Node::new(config, store, self.host_rng.next_u64(), Time(0)).map_err(Violation::storage)?;
+        let mut node = Node::new(config, store, self.host_rng.next_u64(), Time(0)).map_err(Violation::storage)?;
+        node.introduce_as(card(at, host.id), self.plan.auto_join);
         host.turn_at = u64::MAX;
         let wake = host.global(node.next_wake());
-        host.node = Some(Box::new(node));
+        self.look_at_layout(at, &node)?;
+        self.hosts[at].node = Some(Box::new(node));
         self.trace.line(self.now, |_| format!("n{at} starts"));
         self.plan_turn(at, wake);
         self.call_peers(at);
@@ -213,7 +249,7 @@ impl World {
             if let (Some(disk), true) = (&mut host.disk, end.cuts_power()) {
                 let before = host.clocks.clone();
                 end.take(disk, &mut self.host_rng);
-                host.may_lack |= self.plan.durability != Durability::Group;
+                host.loses_unsynced(self.plan.durability);
                 self.reread_disk(at)?;
                 self.take_by_power(&before)?;
             }
@@ -233,7 +269,7 @@ impl World {
         let mut disk = node.into_engine();
         end.take(&mut disk, &mut self.host_rng);
         if end.cuts_power() {
-            host.may_lack |= self.plan.durability != Durability::Group;
+            host.loses_unsynced(self.plan.durability);
         }
         host.disk = Some(disk);
         host.inbox.clear();
@@ -262,13 +298,14 @@ impl World {
     pub(crate) fn lose_disk(&mut self, at: usize) -> Result<(), Violation> {
         self.crash(at, End::PowerCut)?;
         self.trace.line(self.now, |_| format!("n{at} has lost its disk"));
+        self.layouts.forgetful.insert(at);
         let host = &mut self.hosts[at];
         let before = std::mem::take(&mut host.clocks);
         host.remember(&before);
         host.trouble.mend();
         host.rotten.clear();
         host.disk = Some(Disk::new(&host.trouble));
-        host.may_lack = false;
+        host.past = Past::Whole;
         self.disks_lost += 1;
         self.take(&before);
         Ok(())
@@ -359,12 +396,13 @@ impl World {
     pub(crate) fn restore(&mut self, at: usize, backup: Backup) -> Result<(), Violation> {
         self.crash(at, End::PowerCut)?;
         self.trace.line(self.now, |_| format!("n{at} gets an old backup"));
+        self.layouts.forgetful.insert(at);
         let host = &mut self.hosts[at];
         let before = std::mem::replace(&mut host.clocks, backup.clocks);
         host.remember(&before);
         host.trouble.mend();
         host.rotten.clear();
-        (host.disk, host.may_lack) = (Some(Disk::with(backup.disk, &host.trouble)), true);
+        (host.disk, host.past) = (Some(Disk::with(backup.disk, &host.trouble)), Past::MayLack);
         self.disks_lost += 1;
         self.take(&before);
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dynode_client::wire::{Acks, ErrorCode, Meta};
+use dynode_client::wire::{Acks, ErrorCode, Meta, Quorum};
 use dynode_storage::{Dot, ObjectKey};
 
 /// An operation: its place in the journal.
@@ -78,6 +78,8 @@ pub struct Op {
     pub kind: Kind,
     /// How many copies were asked for; 0 where the request said what cannot be.
     pub copies: usize,
+    /// As the request says it.
+    pub quorum: Quorum,
     /// Only owners were to count.
     pub strict: bool,
     /// Who took part, as the reply says.
@@ -145,6 +147,7 @@ impl Journal {
             key,
             kind,
             copies: 0,
+            quorum: Quorum::Majority,
             strict: true,
             acks: Acks::default(),
             short: (0, 0),

@@ -11,9 +11,11 @@
 //! | [`network`] | connections, and messages under way |
 //! | [`clients`], [`journal`] | what clients do; what they had seen and were told |
 //! | [`disk`] | a machine's disk, and what may be wrong with it |
+//! | [`changes`] | operators, and the layouts that come of them |
 //! | [`faults`], [`spells`] | what goes wrong, and what it may take; what goes wrong for a while |
 //! | [`trace`], [`stats`] | the history; the numbers |
 
+pub mod changes;
 pub mod clients;
 pub mod disk;
 pub mod faults;
@@ -29,13 +31,14 @@ pub mod turn;
 
 use bytes::Bytes;
 use dynode::limits::SILENCE_MAX;
-use dynode_client::wire::{Causality, Message, Quorum};
-use dynode_ring::{Layout, Member, NodeId};
+use dynode_client::wire::{Causality, Message, Operator, Quorum};
+use dynode_ring::{Layout, NodeId};
 use dynode_storage::seal::SealKey;
 use dynode_storage::{EngineError, ObjectKey};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use changes::{Layouts, card};
 use clients::{Client, Terms};
 use host::Host;
 pub use journal::{Journal, Outcome};
@@ -51,6 +54,9 @@ pub(crate) const CLIENTS: u64 = 1 << 40;
 
 /// After the faults everything must be in order again within so much simulated time.
 const SETTLE_WITHIN: u64 = 40 * SECOND;
+
+/// What waits for so long, an operator tries to force. (It is refused where there is something to wait for.)
+const FORCES_AFTER: u64 = 12 * SECOND;
 
 /// After the faults an operation succeeds within so many tries, a second apart.
 const SERVED_WITHIN_TRIES: usize = 4;
@@ -107,6 +113,8 @@ pub(crate) enum Happening {
     Notice { connection: usize },
     Restart { host: usize },
     Fault,
+    Change,
+    Operator { what: Box<Operator> },
     Spell,
     SpellEnds { number: u32 },
     Flap { number: u32, open: bool },
@@ -148,7 +156,9 @@ pub struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
     pub(crate) clients: Vec<Client>,
+    /// The newest that any node goes by.
     pub(crate) layout: Layout,
+    pub(crate) layouts: Layouts,
     pub(crate) seal: SealKey,
     pub(crate) disks_lost: u64,
     pub(crate) host_rng: Pcg64,
@@ -169,14 +179,7 @@ impl World {
     pub fn new(seed: u64, plan: Plan, keep_trace: bool, echo: bool) -> World {
         let mut rng = stream(seed, 2);
         let ids: Vec<NodeId> = (0..plan.nodes).map(|_| NodeId(rng.random())).collect();
-        let member = |(at, id): (usize, &NodeId)| Member {
-            id: *id,
-            name: format!("n{at}"),
-            addr: format!("10.0.0.{at}:7100"),
-            zone: "a".into(),
-            weight: 1,
-        };
-        let members = ids.iter().enumerate().map(member).collect();
+        let members = ids.iter().enumerate().take(plan.nodes - plan.guests).map(|(at, id)| card(at, *id)).collect();
         let layout = Layout::first(plan.partitions, plan.replicas, members).expect("a plan makes a layout");
         let hosts = ids
             .iter()
@@ -205,6 +208,7 @@ impl World {
             hosts,
             network: Network::new(plan.nodes, plan.latency, stream(seed, 3)),
             clients: (0..plan.clients).map(|_| Client::new(plan.keys)).collect(),
+            layouts: Layouts::new(layout.clone(), stream(seed, 12)),
             layout,
             seal: SealKey::derive(b"a cluster's secret"),
             disks_lost: 0,
@@ -251,6 +255,7 @@ impl World {
             self.queue.push(self.client_rng.random_range(0..SECOND), Happening::ClientActs { client });
         }
         self.plan_fault();
+        self.plan_change();
         self.plan_spell();
         self.queue.push(PROBE_EVERY, Happening::Probe);
         Ok(())
@@ -275,6 +280,8 @@ impl World {
             Happening::Notice { connection } => self.notice(connection),
             Happening::Restart { host } => self.start(host)?,
             Happening::Fault => self.fault()?,
+            Happening::Change => self.change()?,
+            Happening::Operator { what } => self.operator_follows(*what),
             Happening::Spell => self.spell(),
             Happening::SpellEnds { number } => self.spell_ends(number),
             Happening::Flap { number, open } => self.flap(number, open),
@@ -314,8 +321,13 @@ impl World {
 
     /// As [`World::settle`], where the time has run since `began`.
     fn settle_since(&mut self, began: u64, when: &str) -> Result<(), Violation> {
+        let mut forces_at = began + FORCES_AFTER;
         loop {
             self.run_until(self.now + PROBE_EVERY)?;
+            if self.changes_owners() && self.now >= forces_at {
+                forces_at = self.now + FORCES_AFTER;
+                self.force_what_waits();
+            }
             match self.is_settled()? {
                 None => break,
                 Some(_) if self.now < began + SETTLE_WITHIN => {}

@@ -105,6 +105,35 @@ impl Spell {
     ];
 }
 
+/// What operators do to the layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// A guest joins.
+    Join,
+    /// A member leaves.
+    Leave,
+    /// A member, dead or alive, gives way to a guest.
+    Replace,
+    /// A dead member is taken out.
+    Remove,
+    /// A member gets another weight.
+    Weigh,
+    /// A member's machine is lost for good, mostly with its disk. It is an operator's to take it out; until then it stays off.
+    Bury,
+}
+
+impl Change {
+    /// Every change, with its name in reports and how often it comes relative to the others.
+    pub const ALL: [(Change, &'static str, u32); 6] = [
+        (Change::Join, "operator: join", 10),
+        (Change::Leave, "operator: leave", 8),
+        (Change::Replace, "operator: replace", 6),
+        (Change::Remove, "operator: remove", 4),
+        (Change::Weigh, "operator: weight", 4),
+        (Change::Bury, "machine given up", 3),
+    ];
+}
+
 /// What a client does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -217,6 +246,16 @@ pub struct Plan {
     pub sessions: u32,
     /// And what it costs to read or write a copy of one key. 0: nothing.
     pub work: u64,
+    /// So many of the nodes are guests at first.
+    pub guests: usize,
+    /// The mean time between operators' changes; 0: none.
+    pub change_every: u64,
+    /// Weights of [`Change::ALL`].
+    pub changes: Vec<u32>,
+    /// Of sixteen steps that a node takes in a change, so many end with a crash.
+    pub crash_at_step: u32,
+    /// Guests become members without an operator's word.
+    pub auto_join: bool,
 }
 
 impl Plan {
@@ -245,6 +284,23 @@ impl Plan {
         self.rot = one_of(rng, &[0, 0, 6, 30]);
         self.repeats = one_of(rng, &[0, 8, 16, 16]);
         self.sessions = one_of(rng, &[0, 4, 12]);
+    }
+
+    /// What operators do. It has a stream of its own: without it every seed means what it meant.
+    pub fn draw_changes(&mut self, seed: u64, always: bool) {
+        let rng = &mut super::stream(seed, 11);
+        self.change_every = one_of(rng, &[0, 0, 500, 1_500, 5_000]) * MS;
+        if always && self.change_every == 0 {
+            self.change_every = one_of(rng, &[300, 1_000, 3_000]) * MS;
+        }
+        if self.change_every == 0 {
+            return;
+        }
+        self.guests = one_of(rng, &[0, 1, 1, 2, 3]);
+        self.nodes += self.guests;
+        self.changes = Change::ALL.iter().map(|(_, _, weight)| weight * one_of(rng, &[0, 1, 1, 3])).collect();
+        self.crash_at_step = one_of(rng, &[0, 0, 1, 3, 8]);
+        self.auto_join = rng.random_range(0..8) == 0;
     }
 
     fn draw(rng: &mut Pcg64) -> Plan {
@@ -298,6 +354,11 @@ impl Plan {
             repeats: 0,
             sessions: 0,
             work: 0,
+            guests: 0,
+            change_every: 0,
+            changes: vec![0; Change::ALL.len()],
+            crash_at_step: 0,
+            auto_join: false,
         }
     }
 
@@ -339,6 +400,11 @@ impl Plan {
             repeats: 0,
             sessions: 0,
             work: 0,
+            guests: 0,
+            change_every: 0,
+            changes: vec![0; Change::ALL.len()],
+            crash_at_step: 0,
+            auto_join: false,
         }
     }
 }

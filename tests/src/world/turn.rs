@@ -1,11 +1,12 @@
 //! A node's turn: take what has come, decide, commit, and only then let the effects out. A crash may come anywhere in it.
 
-use dynode::protocol::{Durability, Effect, Effects, Event, Node};
+use dynode::protocol::{Durability, Effect, Effects, Event, Node, Observation};
 use dynode_client::wire::{Causality, Message};
 use dynode_ring::PartitionId;
 use dynode_storage::{Clock, Dot, EngineError, ObjectKey};
 use rand::RngExt;
 
+use super::changes::OPERATORS;
 use super::disk::Disk;
 use super::host::End;
 use super::journal::{OpId, Seen, writer_of_stored};
@@ -54,7 +55,7 @@ impl World {
         let came: usize = events.iter().map(|(event, _)| bytes_of(event)).sum();
         let mut cost = self.plan.cost.0 * events.len() as u64;
         let worked = works(&node);
-        let crash = self.draw_crash(events.len());
+        let mut crash = self.draw_crash(events.len());
         let mut effects = Tagged::new();
         let (mut staged, mut discarded) = (Vec::new(), Vec::new());
         let sends_first = self.sends_first;
@@ -64,9 +65,9 @@ impl World {
             }
             let mut out = Effects::new();
             let (op, write) = self.write_in(at, &event, op);
-            let before = self.before(at, &mut node, write)?;
+            let mut before = self.before(at, &mut node, write)?;
+            let foreign = std::mem::take(&mut before.foreign);
             let handled = node.handle(local, event, &mut out);
-            self.check_leaving(at, &mut node, &before.foreign)?;
             for (partition, was) in &before.rotten {
                 // Clocks do not tell: that of the new copy may have closed the lives of the old one.
                 let is_whole = self.hosts[at].trouble.is_rotten(*partition);
@@ -78,7 +79,18 @@ impl World {
             if let Err(why) = handled {
                 return self.turn_fails(at, node, &why, &staged);
             }
+            let first = effects.len();
             effects.extend(out.drain().map(|e| (e, op)));
+            for (effect, _) in &effects[first..] {
+                if let Effect::Observe(Observation::SetAside { partition, .. }) = effect {
+                    self.hosts[at].set_aside.insert(*partition);
+                }
+            }
+            self.check_leaving(at, &mut node, &foreign)?;
+            let is_step = |e: &(Effect, _)| matches!(&e.0, Effect::Observe(Observation::Adopted { .. } | Observation::Phase { .. }));
+            if effects[first..].iter().any(is_step) {
+                crash = crash.or_else(|| self.draw_crash_at_step(i + 1));
+            }
         }
         self.stats.turns += 1;
         let took = match self.hosts[at].disk_time {
@@ -101,6 +113,9 @@ impl World {
             && !self.unfenced
         {
             return self.turn_fails(at, node, &why, &staged);
+        }
+        if cut_short.is_none() {
+            self.look_at_layout(at, &node)?;
         }
         self.hosts[at].node = Some(node);
         if let Some((_, end)) = cut_short {
@@ -141,6 +156,17 @@ impl World {
             0 => Some((usize::MAX - 1, end)),
             after => Some((after, end)),
         }
+    }
+
+    /// A change of ownership has come a step further: is this where the node crashes?
+    fn draw_crash_at_step(&mut self, events: usize) -> Option<(usize, End)> {
+        let sixteenths = self.plan.crash_at_step;
+        if sixteenths == 0 || self.phase != Phase::Faults || self.layouts.rng.random_range(0..16) >= sixteenths {
+            return None;
+        }
+        let end = if self.layouts.rng.random_bool(0.5) { End::Kill } else { End::LatePowerCut };
+        let place = if self.layouts.rng.random_bool(0.5) { usize::MAX - 1 } else { events };
+        Some((place, end))
     }
 
     /// A turn ends with an error of the disk: nothing of it is said.
@@ -257,6 +283,9 @@ impl World {
                     let passes_on = write.is_some() || matches!(message, Message::Get(_));
                     write.into_iter().for_each(|write| drop(self.hosts[at].passed_on.insert(request, write)));
                     self.send(when, at, to, Asked { request, message, body, op: op.filter(|_| passes_on) });
+                }
+                Effect::Reply { to, message, body } if to.connection == OPERATORS => {
+                    self.operator_hears(to.request, &message, &body);
                 }
                 Effect::Reply { to, message, body } if to.connection >= CLIENTS => {
                     self.check_reply(at, to.request as OpId, &message)?;

@@ -26,6 +26,8 @@ pub struct Standing {
     pub staged: u64,
     /// The sender has promised or accepted something for the epoch after.
     pub voted: bool,
+    /// The sender may have promised something that it has lost with its disk, and takes no part in the choice.
+    pub abstains: bool,
     /// The sender, when it is not a member: a guest, or a former member.
     pub guest: Option<GuestIs>,
 }

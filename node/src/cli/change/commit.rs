@@ -133,6 +133,13 @@ fn why_it_waits(report: &Value) -> String {
             away.join(", ")
         );
     }
+    let voters = count("voters");
+    if voters < majority {
+        return format!(
+            "{voters} of {members} members take part in choosing, and {majority} must agree: the others have lost their disks, and \
+             with them what they had promised; `commit --force` decides without them"
+        );
+    }
     if report["settled"] == false {
         return "the change before it is not settled yet".into();
     }

@@ -142,6 +142,8 @@ pub struct Agree {
     votes_from: u64,
     /// While it does not know: the other members that have said since its start that they have not voted in this epoch.
     unvoted: BTreeSet<NodeId>,
+    /// Peers that take no part in choosing: they may have lost what they had promised in this epoch.
+    abstaining: BTreeSet<NodeId>,
     staged: Staged,
     staged_hash: u64,
     proposal: Option<Proposal>,
@@ -195,6 +197,7 @@ impl Agree {
             decision: Arc::new(decision),
             votes_from,
             unvoted: BTreeSet::new(),
+            abstaining: BTreeSet::new(),
             staged_hash: staged.hash(),
             staged,
             proposal: None,
@@ -211,7 +214,8 @@ impl Agree {
             neighbours: 0,
             card: None,
             auto_join: false,
-            unstored: Unstored { decision: true, ..Unstored::default() },
+            // What an older disk says of votes must not be believed by a later run either.
+            unstored: Unstored { decision: true, vote: !remembers, staged: false },
             decided: Vec::new(),
             rng,
         };
@@ -288,7 +292,7 @@ impl Agree {
             records.push((RECORD_LAYOUT, self.decision.bytes().clone()));
             records.push((RECORD_FORMER, Bytes::from(vec![u8::from(self.is_former())])));
         }
-        if vote && self.votes_from != u64::MAX {
+        if vote {
             let nothing = rules::broken(rules::Rule::ForgetVotes).then(|| Vote::new(self.vote.epoch));
             let vote = nothing.as_ref().unwrap_or(&self.vote);
             records.push((RECORD_VOTE, codec::encode_vote(self.votes_from, vote)));
@@ -352,6 +356,7 @@ impl Agree {
     pub fn down(&mut self, node: NodeId) {
         self.up.remove(&node);
         self.told.remove(&node);
+        self.abstaining.remove(&node);
         if self.fetching.is_some_and(|(of, ..)| of == node) {
             self.fetching = None;
         }
@@ -393,6 +398,7 @@ impl Agree {
         (self.round, self.next_try, self.ballot_wait) = (0, None, limits::BALLOT_WAIT_FIRST);
         self.fetching = None;
         self.unvoted.clear();
+        self.abstaining.clear();
         let members = &self.decision.layout;
         self.guests.retain(|id, _| members.member(*id).is_none());
         self.neighbours += 1;
@@ -403,7 +409,7 @@ impl Agree {
     }
 
     /// Does it know all that it has promised for the epoch after this?
-    fn knows_its_votes(&self) -> bool {
+    pub fn knows_its_votes(&self) -> bool {
         self.votes_from <= self.layout().epoch()
     }
 

@@ -145,10 +145,10 @@ impl Agree {
 
     /// An operator decides without a majority.
     fn force(&mut self, now: Time, changes: &[ChangeId], out: &mut Effects) -> Result<(), Failure> {
-        let (reachable, needed) = (self.reachable(), majority(self.layout().members().len()));
-        if reachable >= needed {
+        let (voters, needed) = (self.voters(), majority(self.layout().members().len()));
+        if voters >= needed {
             return Err(refused(format!(
-                "{reachable} members can be reached, and {needed} are enough to choose a layout: commit without force"
+                "{voters} members can be reached and may choose, and {needed} are enough: commit without force"
             )));
         }
         let wanted = self.staged.wanted().filter(|(id, _)| changes.contains(id)).map(|(id, entry)| (id, &entry.op));
@@ -185,6 +185,16 @@ impl Agree {
         self.layout().members().iter().filter(is_there).count()
     }
 
+    /// Those among them that take part in choosing.
+    fn voters(&self) -> usize {
+        let members = self.layout().members();
+        let may_vote = |id: NodeId| match id == self.own {
+            true => self.knows_its_votes(),
+            false => self.up.contains(&id) && !self.abstaining.contains(&id),
+        };
+        members.iter().filter(|member| may_vote(member.id)).count()
+    }
+
     /// How things stand, for people and programs.
     pub fn report(&self, given: &Circumstances<'_>) -> Value {
         let layout = self.layout();
@@ -215,6 +225,7 @@ impl Agree {
             "members": layout.members().len(),
             "majority": majority(layout.members().len()),
             "reachable": self.reachable(),
+            "voters": self.voters(),
             "unreachable": unreached.take(20).collect::<Vec<_>>(),
             "choosing": self.choosing().map(|(round, what, heard)| json!({ "round": round, "what": what, "heard": heard })),
             "forced": self.decision.forced.map(|base| json!({ "by": base.by.to_string(), "after_epoch": base.epoch })),

@@ -46,6 +46,7 @@ impl Agree {
             layout: self.decision.hash(),
             staged: self.staged_hash,
             voted: self.vote.promised.round > 0,
+            abstains: !self.knows_its_votes(),
             guest: card.map(|card| GuestIs { member: member_is(card), former: self.former }),
         }
     }
@@ -64,6 +65,10 @@ impl Agree {
         if m.epoch > ours || (m.epoch == ours && m.layout != self.decision.hash()) {
             self.fetch(now, from, m.epoch, out);
         } else if m.epoch == ours {
+            match m.abstains {
+                true => self.abstaining.insert(from),
+                false => self.abstaining.remove(&from),
+            };
             if !m.voted && self.layout().member(from).is_some() {
                 self.unvoted.insert(from);
                 self.learn_own_votes();

@@ -36,6 +36,12 @@ impl Swim {
         out: &mut Effects,
     ) {
         if !self.members.contains_key(&from) {
+            // A guest has no part in liveness, but has to be told where it takes this node for what it is not.
+            for rumour in rumours {
+                if NodeId(rumour.node) == self.own && self.is_credible(rumour) {
+                    self.hear_of_itself(rumour);
+                }
+            }
             return;
         }
         if incarnation <= limits::INCARNATION_MAX {
@@ -45,9 +51,7 @@ impl Swim {
         }
         for rumour in rumours {
             let node = NodeId(rumour.node);
-            let known = self.members.get(&node).map_or(0, |m| m.incarnation).max(self.incarnation);
-            let most = known.saturating_add(limits::INCARNATION_LEAP).min(limits::INCARNATION_MAX);
-            if rumour.incarnation > most || (node != self.own && !self.members.contains_key(&node)) {
+            if !self.is_credible(rumour) || (node != self.own && !self.members.contains_key(&node)) {
                 self.counters.disbelieved += 1;
             } else if node == self.own {
                 self.hear_of_itself(rumour);
@@ -55,6 +59,12 @@ impl Swim {
                 self.hear(now, from, node, rumour.incarnation, rumour.state, out);
             }
         }
+    }
+
+    /// No run of a node is so far ahead of what is known.
+    fn is_credible(&self, rumour: &Rumour) -> bool {
+        let known = self.members.get(&NodeId(rumour.node)).map_or(0, |m| m.incarnation).max(self.incarnation);
+        rumour.incarnation <= known.saturating_add(limits::INCARNATION_LEAP).min(limits::INCARNATION_MAX)
     }
 
     /// Others say something of this node: if it is not that it is alive, it contradicts.
