@@ -36,11 +36,23 @@ pub enum Rule {
     Refuse,
     /// Sync as much at once as there is, whoever waits meanwhile.
     Greedy,
+    /// Go by the new owners of a partition at once.
+    Switch,
+    /// Answer a read of former owners after having promised not to.
+    Fence,
+    /// Take a new owner for one that contains everything when it contains what one former owner had.
+    OneVoucher,
+    /// Read from the new owners when one of them contains everything.
+    ReadNew,
+    /// Count copies that may lack what they have acknowledged.
+    Amnesiac,
+    /// Take a node that has lost its disk for one that has promised nothing.
+    Forgot,
 }
 
 impl Rule {
     /// Every rule, with the name that the command line knows.
-    pub const ALL: [(Rule, &'static str); 15] = [
+    pub const ALL: [(Rule, &'static str); 21] = [
         (Rule::Round, "round"),
         (Rule::Fill, "fill"),
         (Rule::Strip, "strip"),
@@ -56,6 +68,12 @@ impl Rule {
         (Rule::HandOver, "hand_over"),
         (Rule::Refuse, "refuse"),
         (Rule::Greedy, "greedy"),
+        (Rule::Switch, "switch"),
+        (Rule::Fence, "fence"),
+        (Rule::OneVoucher, "one_voucher"),
+        (Rule::ReadNew, "read_new"),
+        (Rule::Amnesiac, "amnesiac"),
+        (Rule::Forgot, "forgot"),
     ];
 }
 

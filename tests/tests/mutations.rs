@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `round`, `fill`, `strip`, `delta`, `claim`, `absence`, `dots`, `reuse`, `volatile`, `close`, `hand_over` | random seeds |
 //! | `absence`, `dots`, `volatile` | also `scripts/away_during_delete.txt`, `delete_by_repair.txt`, `told_unsynced.txt` |
+//! | `switch`, `fence`, `one_voucher`, `read_new`, `amnesiac`, `forgot`, `epoch`, `drop` | random seeds with changes of owners |
 //! | effects before the commit ("send, then persist") | random seeds |
 //! | going on after the disk has refused a batch | random seeds |
 //! | puts that are asked for again without the id of their request; reads that do not say what their client has seen | random seeds |

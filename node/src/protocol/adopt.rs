@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use dynode_ring::PartitionId;
+use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Engine, EngineError};
 
 use super::agree::Decision;
@@ -41,6 +42,9 @@ impl<E: Engine> Node<E> {
 
     /// What was said under another layout counts no more: a copy leaves on the word of *these* owners only.
     fn forget_words_of_others(&mut self) {
+        if broken(Rule::Epoch) {
+            return;
+        }
         self.sync.forget_words();
         self.recovery = super::recovery::Recovery::default();
     }

@@ -191,7 +191,7 @@ impl<E: Engine> Node<E> {
             reads_before: self.phase(partition) == Phase::Joint,
         };
         let id = self.new_id();
-        let recovering = self.is_recovering(partition)?;
+        let recovering = self.is_recovering(partition)? || self.may_have_promised(partition);
         match get.heard_of(self.config.node, self.reads(partition), recovering) {
             Outcome::Met if get.may_answer() => self.answer_get(now, &mut get, out),
             Outcome::Lost => {
@@ -326,7 +326,8 @@ impl<E: Engine> Node<E> {
         let siblings = shown.into_iter().map(sibling).collect();
         let context = self.config.seal.seal(get.key.bucket(), get.key.key(), &merged.client_context());
         let mut acks = self.acks(get.partition, get.tally.yeses());
-        let recovering = get.recovering.iter().filter(|node| get.tally.yeses().contains(node)).count() as u8;
+        let counted = |node: &&NodeId| get.tally.yeses().contains(node) && self.is_holder(**node, get.partition);
+        let recovering = get.recovering.iter().filter(counted).count() as u8;
         acks.owners -= recovering;
         acks.stand_ins += recovering;
         if merged.values.is_empty() && !get.vouched {

@@ -189,7 +189,7 @@ impl<E: Engine> Node<E> {
     pub fn new(mut config: Config, store: Store<E>, seed: u64, now: Time) -> Result<Node<E>, EngineError> {
         let agree = agreeing::agree_of(&config, &store, seed, now)?;
         config.layout = agree.decision().layout.clone();
-        let phases = phases::phases_of(agree.decision(), &store)?;
+        let phases = phases::phases_of(&agree, &store)?;
         let mut rng = Pcg64::seed_from_u64(seed);
         let next_id = (rng.next_u64() >> 16) + 1;
         let housekeeping = housekeep::Rounds::new(now, &mut rng);

@@ -20,15 +20,16 @@ use bytes::Bytes;
 use dynode_client::wire::{PhaseIs, Phases as Words};
 use dynode_ring::{Layout, NodeId, PartitionId};
 use dynode_storage::codec::{Corrupt, Reader, put_varint};
+use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Engine, EngineError};
 use serde_json::{Value, json};
 
-use super::agree::Decision;
+use super::agree::{Agree, Decision};
 use super::recovery::enough;
 use super::{Effects, Node, Observation, Time};
 use crate::limits;
 
-/// The stored record: the epoch, and the phases of partitions that are not stable.
+/// The stored record: the epoch, whether promises were forgotten, and the phases of partitions that are not stable.
 const RECORD: &str = "phases";
 
 /// How far a partition is on its way to new owners.
@@ -58,6 +59,8 @@ struct Moving {
 #[derive(Debug, Default)]
 pub(super) struct Phases {
     moving: BTreeMap<PartitionId, Moving>,
+    /// This node has lost its disk, and may have promised before to answer no read of former owners any more.
+    forgot: bool,
     /// Peers that have said where they are, since this node goes by the layout.
     spoken: BTreeSet<NodeId>,
     /// There is something to tell that has not been told.
@@ -86,23 +89,25 @@ fn blocking(n: usize) -> usize {
 
 impl Phases {
     /// After a decision, with what was promised of it before.
-    pub(super) fn of(decision: &Decision, promised: &BTreeMap<PartitionId, Phase>) -> Phases {
+    pub(super) fn of(decision: &Decision, promised: &BTreeMap<PartitionId, Phase>, forgot: bool) -> Phases {
         let moving = |(partition, before): &(PartitionId, Vec<NodeId>)| {
             let phase = promised.get(partition).copied().unwrap_or(Phase::Joint);
             let (whole, promised) = (BTreeSet::new(), BTreeSet::new());
-            (phase < Phase::Stable).then(|| (*partition, Moving { phase, before: before.clone(), whole, promised }))
+            (phase < Phase::Stable && !broken(Rule::Switch))
+                .then(|| (*partition, Moving { phase, before: before.clone(), whole, promised }))
         };
         let moving: BTreeMap<_, _> = decision.before.iter().filter_map(moving).collect();
-        Phases { news: !moving.is_empty(), moving, spoken: BTreeSet::new(), next_words: Time(0) }
+        Phases { news: !moving.is_empty(), moving, forgot, spoken: BTreeSet::new(), next_words: Time(0) }
     }
 
     /// As [`Phases::of`], from what is stored: nothing stored of this epoch means that nothing was promised but the layout.
     pub(super) fn read(decision: &Decision, stored: Option<Bytes>) -> Result<Phases, Corrupt> {
-        let Some(stored) = stored else { return Ok(Phases::of(decision, &BTreeMap::new())) };
+        let Some(stored) = stored else { return Ok(Phases::of(decision, &BTreeMap::new(), false)) };
         let mut r = Reader::with_format(stored)?;
         if r.varint()? != decision.epoch() {
-            return Ok(Phases::of(decision, &BTreeMap::new()));
+            return Ok(Phases::of(decision, &BTreeMap::new(), false));
         }
+        let forgot = r.byte()? != 0;
         let mut promised: BTreeMap<PartitionId, Phase> =
             decision.before.iter().map(|(partition, _)| (*partition, Phase::Stable)).collect();
         for _ in 0..r.count(2)? {
@@ -111,12 +116,13 @@ impl Phases {
             promised.insert(PartitionId(partition), phase);
         }
         r.finish()?;
-        Ok(Phases::of(decision, &promised))
+        Ok(Phases::of(decision, &promised, forgot))
     }
 
     fn record(&self, epoch: u64) -> Bytes {
         let mut out = vec![1];
         put_varint(&mut out, epoch);
+        out.push(u8::from(self.forgot));
         put_varint(&mut out, self.moving.len() as u64);
         for (partition, moving) in &self.moving {
             put_varint(&mut out, u64::from(partition.0));
@@ -208,6 +214,12 @@ impl<E: Engine> Node<E> {
     /// Does this node answer reads of the partition?
     pub(super) fn reads(&self, partition: PartitionId) -> bool {
         self.readers(partition).contains(&self.config.node)
+    }
+
+    /// May this node have promised to answer no read of former owners any more, and have lost that with its disk? Then what it
+    /// answers counts in no strict read of them.
+    pub(super) fn may_have_promised(&self, partition: PartitionId) -> bool {
+        self.phases.forgot && self.phase(partition) == Phase::Joint && !broken(Rule::Forgot)
     }
 
     pub(super) fn readers(&self, partition: PartitionId) -> &[NodeId] {
@@ -326,6 +338,7 @@ impl<E: Engine> Node<E> {
             }
             let next = match moving.phase {
                 Phase::Joint if moving.whole.len() > owners / 2 => Phase::ReadNew,
+                Phase::Joint if !moving.whole.is_empty() && broken(Rule::ReadNew) => Phase::ReadNew,
                 Phase::ReadNew if moving.promised.len() >= blocking(moving.before.len()) => Phase::Stable,
                 as_it_is => as_it_is,
             };
@@ -344,9 +357,10 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
-    /// Under a new layout: everything that it moves is joint.
+    /// Under a new layout: everything that it moves is joint. Who cannot know what it has promised of it before is as good as
+    /// bound by it.
     pub(super) fn begin_phases(&mut self, decision: &Decision) {
-        self.phases = Phases::of(decision, &BTreeMap::new());
+        self.phases = Phases::of(decision, &BTreeMap::new(), !self.agree.knows_its_votes());
         self.store.set_record(RECORD, self.phases.record(decision.epoch()));
     }
 
@@ -365,6 +379,7 @@ impl<E: Engine> Node<E> {
         let before = self.phases.before(partition);
         if !before.is_empty() {
             let needed = if before.contains(&me) { enough(before.len()) } else { blocking(before.len()) };
+            let needed = if broken(Rule::OneVoucher) { 1 } else { needed };
             return Ok((needed, others(before)));
         }
         let owners = self.config.layout.owners(partition);
@@ -375,13 +390,13 @@ impl<E: Engine> Node<E> {
 }
 
 /// The phases that this node has promised.
-pub(super) fn phases_of<E: Engine>(
-    decision: &Decision,
-    store: &dynode_storage::Store<E>,
-) -> Result<Phases, EngineError> {
-    Phases::read(decision, store.record(RECORD)?).map_err(|why| EngineError::Damaged {
+pub(super) fn phases_of<E: Engine>(agree: &Agree, store: &dynode_storage::Store<E>) -> Result<Phases, EngineError> {
+    let mut phases = Phases::read(agree.decision(), store.record(RECORD)?).map_err(|why| EngineError::Damaged {
         place: "meta",
         partition: None,
         detail: why.to_string(),
-    })
+    })?;
+    // On an older disk it may have promised more since.
+    phases.forgot |= !agree.knows_its_votes();
+    Ok(phases)
 }

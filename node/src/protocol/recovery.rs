@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Clock, Engine, EngineError};
 
 use super::{Node, Phase};
@@ -51,6 +52,9 @@ impl<E: Engine> Node<E> {
     pub fn is_recovering(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
         if !self.owns(partition) || !self.has_vouchers(partition) {
             return Ok(false);
+        }
+        if broken(Rule::Amnesiac) {
+            return Ok(self.store.find(partition)?.is_some_and(|copy| copy.is_recovering() && !copy.may_lack()));
         }
         Ok(self.store.find(partition)?.is_none_or(|copy| copy.is_recovering()))
     }

@@ -6,6 +6,7 @@ use dynode_client::wire::limits::KEYS_PAGE_MAX;
 use dynode_client::wire::{ErrorCode, Fetch, Fetched, Keys, ListKeys, Replicate, ReplicateDone};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_dots, decode_entry, encode_clock, encode_object};
+use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Engine, EngineError, Object, ObjectKey, Payload};
 
 use super::{Effects, Node, Observation, Phase, ReplyTo, Time, failure, shown};
@@ -91,7 +92,7 @@ impl<E: Engine> Node<E> {
             return Ok(());
         }
         match (m.reads_before, self.phase(partition)) {
-            (true, Phase::ReadNew | Phase::Stable) => {
+            (true, Phase::ReadNew | Phase::Stable) if !broken(Rule::Fence) => {
                 let word = self.word_of(partition)?;
                 out.reply(reply_to, word);
                 return Ok(());
@@ -101,7 +102,7 @@ impl<E: Engine> Node<E> {
             _ => {}
         }
         self.counters.fetched += 1;
-        let recovering = self.is_recovering(partition)?;
+        let recovering = self.is_recovering(partition)? || self.may_have_promised(partition);
         let key = ObjectKey::new(&m.bucket, &m.key);
         let mut object = match self.store.find(partition)? {
             Some(_) => self.store.read(partition, &key)?,
@@ -144,7 +145,7 @@ impl<E: Engine> Node<E> {
             shown::values(object).map_or(true, |values| values.iter().any(|v| !v.meta.has_expired(wall_ms)))
         };
         let (keys, more) = self.store.list(partition, &m.bucket, &m.prefix, &m.after, limit, is_shown)?;
-        let recovering = self.is_recovering(partition)?;
+        let recovering = self.is_recovering(partition)? || self.may_have_promised(partition);
         out.reply(reply_to, Keys { keys, more, recovering });
         Ok(())
     }

@@ -89,6 +89,7 @@ impl<E: Engine> Node<E> {
         get.recovering.clear();
         get.seen = Clock::new();
         let (owns, recovering) = (self.reads(get.partition), self.is_recovering(get.partition)?);
+        let recovering = recovering || self.may_have_promised(get.partition);
         if get.heard_of(me, owns, recovering) == Outcome::Met && get.may_answer() {
             self.answer_get(now, get, out)?;
             return Ok(Then::Done);

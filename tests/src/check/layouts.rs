@@ -20,6 +20,10 @@ impl World {
             if let Some(p) = self.layout.partition_ids().find(|p| node.phase(*p) != dynode::protocol::Phase::Stable) {
                 return unsettled(format!("partition {p} is {:?} at n{at}", node.phase(p)));
             }
+            let first = self.hosts.iter().filter_map(|host| host.node.as_ref()).find(|node| node.is_member());
+            if first.is_some_and(|first| node.is_member() && first.agree().staged() != node.agree().staged()) {
+                return unsettled(format!("n{at} knows of other staged changes than another member"));
+            }
             let committed: Vec<_> = node.agree().staged().committed(epoch).collect();
             let possible = dynode::protocol::agree::apply(node.layout(), committed.iter().copied()).done;
             if let (Some((_, op)), false) = (committed.first(), possible.is_empty()) {
@@ -29,7 +33,10 @@ impl World {
                 });
                 let voters: Vec<String> = voters.map(|(at, _)| format!("n{at}")).collect();
                 let (op, of) = (op.describe(node.layout()), self.layout.members().len());
-                return unsettled(format!("{op} is committed at n{at}, and not done; of {of} vote {}", voters.join(", ")));
+                return unsettled(format!(
+                    "{op} is committed at n{at}, and not done; of {of} vote {}",
+                    voters.join(", ")
+                ));
             }
         }
         None

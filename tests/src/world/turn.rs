@@ -87,7 +87,9 @@ impl World {
                 }
             }
             self.check_leaving(at, &mut node, &foreign)?;
-            let is_step = |e: &(Effect, _)| matches!(&e.0, Effect::Observe(Observation::Adopted { .. } | Observation::Phase { .. }));
+            let is_step = |e: &(Effect, _)| {
+                matches!(&e.0, Effect::Observe(Observation::Adopted { .. } | Observation::Phase { .. }))
+            };
             if effects[first..].iter().any(is_step) {
                 crash = crash.or_else(|| self.draw_crash_at_step(i + 1));
             }
