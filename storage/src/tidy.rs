@@ -104,9 +104,11 @@ impl<E: Engine> Store<E> {
             }
             let beyond = stored.context.beyond(copy.clock());
             copy.strips.left += usize::from(!beyond.is_empty());
-            for r in beyond.ranges() {
-                let life = copy.strips.named.entry(r.actor.node).or_default();
-                *life = r.actor.life.max(*life);
+            // Of closed lives: the one that was not, when a reader heard that all below it are.
+            let named = beyond.ranges().map(|r| (r.actor.node, r.actor.life));
+            for (node, life) in named.chain(beyond.closed().iter().copied()) {
+                let greatest = copy.strips.named.entry(node).or_default();
+                *greatest = life.max(*greatest);
             }
             copy.store(turn, key, at, &stored, stored.clone());
         }

@@ -39,6 +39,20 @@ fn stripping_comes_round_to_every_key() {
 }
 
 #[test]
+fn a_context_that_knows_of_closed_lives_says_which_must_be_outlived() {
+    let mut a = store(1);
+    let mut past = Clock::new();
+    past.close(NodeId(9), 40);
+    put(&mut a, &key(0), b"v", past);
+    assert_eq!(a.copy(P).unwrap().last_life(NodeId(9)), 0);
+    assert_eq!(a.strip(P, 10).unwrap(), 1);
+    assert_eq!(a.copy(P).unwrap().last_life(NodeId(9)), 40, "or nobody ever closes as much as the context says");
+    a.close_lives(P, &[(NodeId(9), 40)]).unwrap();
+    assert_eq!(a.strip(P, 10).unwrap(), 0);
+    assert!(!a.copy(P).unwrap().maybe_unstripped());
+}
+
+#[test]
 fn a_copy_that_others_know_more_of_begins_a_new_life() {
     let mut a = store(1);
     let old = put(&mut a, &key(0), b"kept", Clock::new());
