@@ -76,7 +76,13 @@ impl<E: Engine> Store<E> {
             }
         }
         let Some(claim) = claim else {
-            return self.absorb_delta(partition, entries);
+            let mut seen = Clock::new();
+            entries.iter().for_each(|entry| seen.merge(&entry.object.context));
+            let absorbed = self.absorb_delta(partition, entries)?;
+            // Also where it was refused half way: what came before that has its effect.
+            self.copy(partition)?.indexed_page(&seen);
+            self.touch(partition);
+            return Ok(absorbed);
         };
         let mut absorbed = Absorbed { entries: entries.len(), dots: 0 };
         self.copy(partition)?;

@@ -442,6 +442,13 @@ impl Copy {
         }
     }
 
+    /// Remembers that a scan has brought entries of its source's index, which have seen all of `clock`.
+    pub(crate) fn indexed_page(&mut self, clock: &Clock) {
+        if !self.clock.covers(clock) && self.scans.remember_indexed(clock) {
+            self.checkpoint_due = true;
+        }
+    }
+
     /// Takes over the clock and watermark of a finished scan's source.
     pub(crate) fn claim(&mut self, turn: &mut Turn, claim: &Claim) {
         if !broken(Rule::Claim) {

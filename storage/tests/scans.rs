@@ -9,7 +9,7 @@ use dynode_storage::answer::{Budget, Page, Scan};
 use dynode_storage::codec::Part;
 use dynode_storage::memory::MemorySnapshot;
 use dynode_storage::reading::Reading;
-use dynode_storage::{Clock, Past, Refused, Store};
+use dynode_storage::{Clock, Object, Past, Refused, Store};
 
 #[test]
 fn every_key_of_a_scan_of_many_pages_arrives() {
@@ -270,4 +270,31 @@ fn a_late_write_behind_the_scan_does_not_bring_back_what_the_source_has_replaced
     take(&mut b, &at, rest).unwrap();
     assert_eq!(values(&mut b, &key(0)), ["new"]);
     assert_eq!(a.copy(P).unwrap().content(), b.copy(P).unwrap().content());
+}
+
+#[test]
+fn the_effect_of_a_write_that_has_left_the_index_may_come_before_its_dot() {
+    let (mut a, mut b, mut c) = (store(1), store(2), store(3));
+    put(&mut a, &key(0), b"old", Clock::new());
+    pull(&mut b, &mut a);
+    pull(&mut c, &mut a);
+    delete(&mut a, &key(0)); // the others never hear of it
+    cut(&mut a);
+    let aside = put(&mut a, &key(0), b"aside", Clock::new());
+    assert_eq!(c.apply(P, &key(0), Object::put(aside, "aside".into(), Clock::new()), &[aside]).unwrap(), Ok(1));
+    let mut scan = a.scan(P).unwrap();
+    let indexed = page(&mut scan, &mut b, &Bytes::new(), ALL);
+    take(&mut b, &Bytes::new(), indexed).unwrap();
+    b.commit(true).unwrap();
+    assert_eq!(clock(&mut b), clock(&mut c));
+    assert_ne!(b.copy(P).unwrap().content(), c.copy(P).unwrap().content());
+    let mut b = Store::open(b.into_engine(), NodeId(2), 1, Past::Whole).unwrap();
+    assert!(b.copy(P).unwrap().is_scanning(), "its content is ahead of its clock, and it knows");
+    // The scan's source is lost, and with it the dot of the delete.
+    b.strip(P, 10).unwrap();
+    assert!(b.adopt_orphans(P).unwrap());
+    pull(&mut c, &mut b);
+    assert_eq!((values(&mut b, &key(0)), values(&mut c, &key(0))), (vec!["aside".into()], vec!["aside".into()]));
+    assert_eq!(b.copy(P).unwrap().content(), c.copy(P).unwrap().content());
+    assert_eq!(clock(&mut b), clock(&mut c));
 }

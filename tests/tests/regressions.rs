@@ -22,7 +22,7 @@ const PLAIN: Options = Options {
 /// As drawn with spells and stand-ins.
 const ALL: Options = Options { plain: false, ..PLAIN };
 
-const SEEDS: [(Options, u64, &str); 17] = [
+const SEEDS: [(Options, u64, &str); 19] = [
     (PLAIN, 11, "a listing wrote a part of the turn without a sync, and the turn's end saw nothing left to commit"),
     (
         PLAIN,
@@ -51,6 +51,16 @@ const SEEDS: [(Options, u64, &str); 17] = [
         ALL,
         202_060,
         "an old backup took in what another had, and was set aside with it when it heard what had been closed",
+    ),
+    (
+        ALL,
+        8_027_044,
+        "the first pages of a scan brought the effect of a delete whose dot had left the index, and the source was lost",
+    ),
+    (
+        ALL,
+        8_061_274,
+        "a context named closed lives that a node with a new disk and a clock set back had not come to yet: never stripped",
     ),
 ];
 
