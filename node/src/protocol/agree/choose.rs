@@ -35,7 +35,12 @@ impl Agree {
             Some(_) => self.try_again(now),
             None => {}
         }
-        if !self.is_member() || !self.knows_its_votes() || !settled || !self.has_something_to_choose() {
+        if self.is_hearsay
+            || !self.is_member()
+            || !self.knows_its_votes()
+            || !settled
+            || !self.has_something_to_choose()
+        {
             self.next_try = None;
             return;
         }

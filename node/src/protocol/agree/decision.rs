@@ -41,6 +41,14 @@ impl Decision {
         Decision::of(layout, Vec::new(), None, Vec::new())
     }
 
+    /// A layout that a node was told of before its start. Nobody told it how that was decided, and which partitions are on their
+    /// way, so it must not pass for the decision of its epoch: it gets the first epoch, which every later one beats.
+    pub(super) fn told(layout: &Layout) -> Decision {
+        let owners = layout.partition_ids().map(|p| layout.owner_indexes(p).collect()).collect();
+        let first = Layout::from_parts(1, layout.replicas() as u8, layout.members().to_vec(), owners);
+        Decision::first(first.unwrap_or_else(|_| layout.clone()))
+    }
+
     /// A layout that the members of `present` choose to follow it, or, where it is forced, an operator.
     pub fn new(present: &Layout, layout: Layout, done: Vec<ChangeId>, forced: Option<Base>) -> Decision {
         let others = |p: &PartitionId| {

@@ -135,6 +135,9 @@ pub struct Agree {
     rng: Pcg64,
     next_id: u64,
     decision: Arc<Decision>,
+    /// The layout is one that the node was [told](Decision::told) before its start. It finds its peers by it, says nothing of it, and
+    /// takes the first decision that it hears of.
+    is_hearsay: bool,
     /// It was a member once, and is no more.
     former: bool,
     vote: Vote,
@@ -173,14 +176,17 @@ pub struct Agree {
 }
 
 impl Agree {
-    /// `configured`: the layout of a new cluster, or of the one that a guest has come to; what is stored goes before it.
+    /// `configured`: the first layout of a new cluster, or the present one of the cluster that the node has come to; what is stored
+    /// goes before it.
     /// `remembers`: the disk is one that this node has used before, and has lost nothing since.
     pub fn new(own: NodeId, configured: Layout, stored: Stored, remembers: bool, seed: u64, now: Time) -> Agree {
         let mut rng = Pcg64::seed_from_u64(seed);
         let next_id = IDS | rng.next_u64() >> 16;
+        let is_hearsay = stored.decision.is_none() && configured.epoch() > 1;
         let decision = match stored.decision {
-            Some(stored) if stored.epoch() >= configured.epoch() => stored,
-            _ => Decision::first(configured),
+            Some(stored) => stored,
+            None if is_hearsay => Decision::told(&configured),
+            None => Decision::first(configured),
         };
         let votes_from = match stored.vote.as_ref().filter(|_| remembers) {
             Some((votes_from, _)) => *votes_from,
@@ -195,6 +201,7 @@ impl Agree {
             former: stored.former,
             vote: vote.unwrap_or_else(|| Vote::new(decision.epoch())),
             decision: Arc::new(decision),
+            is_hearsay,
             votes_from,
             unvoted: BTreeSet::new(),
             abstaining: BTreeSet::new(),
@@ -288,7 +295,7 @@ impl Agree {
     pub fn take_records(&mut self) -> Vec<(&'static str, Bytes)> {
         let Unstored { decision, vote, staged } = std::mem::take(&mut self.unstored);
         let mut records = Vec::new();
-        if decision {
+        if decision && !self.is_hearsay {
             records.push((RECORD_LAYOUT, self.decision.bytes().clone()));
             records.push((RECORD_FORMER, Bytes::from(vec![u8::from(self.is_former())])));
         }
@@ -384,7 +391,7 @@ impl Agree {
 
     /// Something is decided: this node goes by it from now on.
     fn decide(&mut self, now: Time, decision: Arc<Decision>, out: &mut Effects) {
-        if decision.overrules(&self.decision) {
+        if !self.is_hearsay && decision.overrules(&self.decision) {
             let (ours, theirs) = (self.layout().epoch(), decision.epoch());
             out.observe(Observation::Overruled { ours, theirs, by: decision.forced.map(|base| base.by) });
         }
@@ -393,6 +400,7 @@ impl Agree {
         self.staged_hash = self.staged.hash();
         self.vote = Vote::new(decision.epoch());
         self.decision = Arc::clone(&decision);
+        self.is_hearsay = false;
         self.former = !self.is_member() && (was_member || self.former);
         self.proposal = None;
         (self.round, self.next_try, self.ballot_wait) = (0, None, limits::BALLOT_WAIT_FIRST);

@@ -42,7 +42,8 @@ impl Agree {
     pub(super) fn standing(&self) -> Standing {
         let card = self.card.as_ref().filter(|_| !self.is_member());
         Standing {
-            epoch: self.layout().epoch(),
+            // Of a layout that it was only told this node has nothing to tell: it is behind everybody.
+            epoch: if self.is_hearsay { 0 } else { self.layout().epoch() },
             layout: self.decision.hash(),
             staged: self.staged_hash,
             voted: self.vote.promised.round > 0,
@@ -162,7 +163,7 @@ impl Agree {
             let detail = "a layout with another number of partitions: of another cluster?".into();
             return out.observe(Observation::Unreadable { peer: from, detail });
         }
-        if decision.beats(&self.decision) {
+        if self.is_hearsay || decision.beats(&self.decision) {
             self.decide(now, Arc::new(decision), out);
         } else if decision.epoch() == self.decision.epoch() && decision.hash() != self.decision.hash() {
             // Theirs gives way; they learn it from the answer to this.

@@ -248,11 +248,13 @@ impl Run {
 
     fn start(&mut self, at: usize) {
         let seed = self.rng.next_u64();
+        let disk = self.machines[at].disk.clone();
+        let stored = Stored::read(|name| Ok::<_, ()>(disk.get(name).cloned())).unwrap().unwrap();
+        let told = if stored.layout().is_none() { self.told() } else { None };
+        let configured = told.unwrap_or_else(|| self.first.clone());
         let machine = &mut self.machines[at];
         machine.process += 1;
-        let disk = machine.disk.clone();
-        let stored = Stored::read(|name| Ok::<_, ()>(disk.get(name).cloned())).unwrap().unwrap();
-        let agree = Agree::new(machine.id, self.first.clone(), stored, machine.remembers, seed, Time(self.now));
+        let agree = Agree::new(machine.id, configured, stored, machine.remembers, seed, Time(self.now));
         machine.agree = Some(agree);
         machine.remembers = true;
         for other in (0..self.machines.len()).filter(|other| *other != at) {
@@ -263,6 +265,13 @@ impl Run {
                 agree.up(now, own, out);
             });
         }
+    }
+
+    /// The layout that a node on a new disk is told by some other, every second time, before it starts.
+    fn told(&mut self) -> Option<Layout> {
+        let running: Vec<&Agree> = self.machines.iter().filter_map(|m| m.agree.as_ref()).collect();
+        let layout = &running.choose(&mut self.rng)?.decision().layout;
+        (layout.epoch() > 1 && self.rng.random_bool(0.5)).then(|| layout.clone())
     }
 
     fn step(&mut self) {
