@@ -30,6 +30,7 @@ impl<E: Engine> Node<E> {
         self.swim.set_members(now, layout.members().iter().map(|m| m.id));
         let held: BTreeSet<PartitionId> = self.held_here().into_iter().collect();
         self.config.layout = layout;
+        self.owned = self.config.layout.owned_by(self.config.node).collect();
         self.begin_phases(decision);
         self.forget_words_of_others();
         self.hold_what_is_not_owned(now)?;

@@ -173,6 +173,8 @@ pub struct Node<E: Engine> {
     walk: expire::Walk,
     agree: agree::Agree,
     phases: phases::Phases,
+    /// The partitions that the layout gives to this node, in order: to look for them among all takes long.
+    owned: Vec<PartitionId>,
     counters: Counters,
     draining: bool,
     /// What the shell has measured, as the report on the state says it: nothing here goes by it.
@@ -204,6 +206,7 @@ impl<E: Engine> Node<E> {
         let swim = swim::Swim::new(config.node, members, config.incarnation, seed ^ 0x5357_494d, now);
         let wall = wall::Wall::new(now, config.incarnation);
         let (buckets, walk) = (buckets::Buckets::load(&store)?, expire::Walk::load(&store)?);
+        let owned = config.layout.owned_by(config.node).collect();
         Ok(Node {
             config,
             store,
@@ -234,6 +237,7 @@ impl<E: Engine> Node<E> {
             walk,
             agree,
             phases,
+            owned,
             counters: Counters::default(),
             draining: false,
             measured: serde_json::Value::Null,

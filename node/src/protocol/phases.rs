@@ -234,13 +234,16 @@ impl<E: Engine> Node<E> {
         self.phases.is_holder(&self.config.layout, node, partition)
     }
 
-    /// The partitions of which this node is an owner, a new or a former one that still counts.
+    /// The partitions of which this node is an owner, a new or a former one that still counts, in order.
     pub(super) fn held_here(&self) -> Vec<PartitionId> {
-        let node = self.config.node;
-        match self.phases.is_settled() {
-            true => self.config.layout.owned_by(node).collect(),
-            false => self.config.layout.partition_ids().filter(|p| self.is_holder(node, *p)).collect(),
+        let (node, mut held) = (self.config.node, self.owned.clone());
+        let former = self.phases.partitions().filter(|p| self.phases.before(*p).contains(&node));
+        let former: Vec<PartitionId> = former.filter(|p| held.binary_search(p).is_err()).collect();
+        if !former.is_empty() {
+            held.extend(former);
+            held.sort_unstable();
         }
+        held
     }
 
     /// A word about where partitions are, from a peer that goes by the same layout. Whoever is behind is told.
