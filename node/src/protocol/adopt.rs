@@ -9,7 +9,7 @@ use dynode_storage::{Engine, EngineError};
 
 use super::agree::Decision;
 use super::operation::{Operation, Then, UnderWay};
-use super::{Effects, Node, Observation, Time};
+use super::{Effects, Liveness, Node, Observation, Time};
 
 impl<E: Engine> Node<E> {
     /// Is every partition stable under the present layout, as far as this node knows? Only then is the next one chosen.
@@ -27,6 +27,9 @@ impl<E: Engine> Node<E> {
             is_member: layout.member(self.config.node).is_some(),
             forced: decision.forced.is_some(),
         });
+        let gone = self.config.layout.members().iter().map(|m| m.id).filter(|id| layout.member(*id).is_none());
+        self.left_down.extend(gone.filter(|id| self.up.contains(id) && self.swim.liveness(*id) == Liveness::Down));
+        self.left_down.retain(|id| layout.member(*id).is_none());
         self.swim.set_members(now, layout.members().iter().map(|m| m.id));
         let held: BTreeSet<PartitionId> = self.held_here().into_iter().collect();
         self.config.layout = layout;
@@ -35,6 +38,7 @@ impl<E: Engine> Node<E> {
         self.forget_words_of_others();
         self.hold_what_is_not_owned(now)?;
         self.begin_ownerships(&held)?;
+        self.housekeeping.compare_soon(now);
         for partition in self.asked_partitions() {
             self.ask_anew(now, partition, out)?;
         }

@@ -141,6 +141,8 @@ pub struct Node<E: Engine> {
     rng: Pcg64,
     /// The peers whose connection stands.
     up: BTreeSet<NodeId>,
+    /// Former members that were down when they ceased to be members, as long as their old connection stands.
+    left_down: BTreeSet<NodeId>,
     breakers: breaker::Breakers,
     /// When the last event was taken.
     last_event: Time,
@@ -212,6 +214,7 @@ impl<E: Engine> Node<E> {
             store,
             rng,
             up: BTreeSet::new(),
+            left_down: BTreeSet::new(),
             breakers: breaker::Breakers::default(),
             last_event: now,
             stood_still: Micros(0),
@@ -306,6 +309,7 @@ impl<E: Engine> Node<E> {
             Event::Unsent { to, request } => self.heard(now, request, Heard::Unsent(to), out),
             Event::Up(node) => {
                 self.up.insert(node);
+                self.left_down.remove(&node);
                 self.breakers.connected(node, now);
                 self.swim.up(now, node, out);
                 self.tell_buckets(node, out);
@@ -314,6 +318,7 @@ impl<E: Engine> Node<E> {
             }
             Event::Down(node) => {
                 self.up.remove(&node);
+                self.left_down.remove(&node);
                 self.breakers.disconnected(node);
                 self.forget_words_of(node);
                 self.swim.lost(now, node, out);
@@ -521,12 +526,14 @@ impl<E: Engine> Node<E> {
         self.next_id
     }
 
-    /// Would this node ask that one now?
+    /// Would this node ask that one now? Of nodes that are not members gossip tells nothing: those that leave, and still count as
+    /// former owners, are asked as long as they are there.
     pub fn is_up(&self, node: NodeId) -> bool {
-        node == self.config.node
-            || (self.up.contains(&node)
-                && self.breakers.is_closed(node)
-                && (self.liveness(node) != Liveness::Down || self.agree.knows_guest(node)))
+        let is_down = || match self.config.layout.member(node) {
+            Some(_) => self.liveness(node) == Liveness::Down,
+            None => self.left_down.contains(&node),
+        };
+        node == self.config.node || (self.up.contains(&node) && self.breakers.is_closed(node) && !is_down())
     }
 
     fn owns(&self, partition: PartitionId) -> bool {
