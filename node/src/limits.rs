@@ -323,6 +323,10 @@ pub const STANDING_PAUSE: Micros = Micros::millis(200);
 /// A layout that was asked for and has not come after so long is asked of somebody else.
 pub const LAYOUT_FETCH_TIMEOUT: Micros = Micros::secs(2);
 
+/// A copy that goes by another layout is asked again after so long: one of the two fetches the newer layout meanwhile, in a few
+/// round trips.
+pub const LAYOUT_AGAIN_AFTER: Micros = Micros::millis(20);
+
 /// Guests that a node knows of.
 pub const GUESTS_MAX: usize = 64;
 

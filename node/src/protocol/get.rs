@@ -20,6 +20,8 @@ use super::put::check_place;
 use super::session;
 use super::shown::{self, Valued};
 use super::whom::{Does, Whom};
+use crate::limits;
+
 use super::{
     Effects, Heard, Node, Observation, Operation, Origin, Outcome, Phase, ReplyTo, Tally, Then, Time, timeout,
 };
@@ -54,6 +56,8 @@ pub(super) struct Get {
     pub(super) least: Option<Clock>,
     /// The partition gets other owners, and the former ones are asked.
     pub(super) reads_before: bool,
+    /// A copy that was asked goes by another layout: if it is needed, all are asked anew, soon.
+    pub(super) awaits_layout: bool,
 }
 
 impl Get {
@@ -189,6 +193,7 @@ impl<E: Engine> Node<E> {
             recovering: Vec::new(),
             least,
             reads_before: self.phase(partition) == Phase::Joint,
+            awaits_layout: false,
         };
         let id = self.new_id();
         let recovering = self.is_recovering(partition)? || self.may_have_promised(partition);
@@ -252,8 +257,14 @@ impl<E: Engine> Node<E> {
                 self.phases_told(now, from, &m, out)?;
                 return self.get_anew(now, id, get, out);
             }
+            Heard::Answer(from, Message::Failure(why), _) => {
+                get.awaits_layout |= get.waits_for(from) && why.code == ErrorCode::OtherLayout;
+                self.ask_instead(id, get, from, out)
+            }
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) => self.ask_instead(id, get, from, out),
-            Heard::Alarm if now < get.deadline && get.lags() => return self.get_anew(now, id, get, out),
+            Heard::Alarm if now < get.deadline && (get.lags() || get.awaits_layout) => {
+                return self.get_anew(now, id, get, out);
+            }
             Heard::Alarm if now < get.deadline => {
                 for late in get.tally.waiting().iter().filter(|peer| !get.spare.contains(peer)) {
                     self.swim.latencies_mut().sample(*late, (now - get.began).0); // it takes at least so long
@@ -275,6 +286,9 @@ impl<E: Engine> Node<E> {
             if get.lags() {
                 return Ok(Then::Wait(Some(get.next_look(now))));
             }
+        }
+        if outcome == Outcome::Lost && get.awaits_layout && now < get.deadline {
+            return Ok(Then::Wait(Some(get.deadline.min(now + limits::LAYOUT_AGAIN_AFTER))));
         }
         Ok(self.get_stands(outcome, get, out))
     }

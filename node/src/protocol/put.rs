@@ -9,6 +9,8 @@
 //! No false word: before anything is written a shortfall is `quorum_not_met` and nothing has changed; after that, too few
 //! acknowledgements in time are `outcome_unknown`, since some copies have the write and it will spread.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use dynode_client::wire::limits::{
     BUCKET_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, CONTEXT_BYTES_MAX, KEY_BYTES_MAX, SIBLINGS_MAX, VALUE_BYTES_MAX,
@@ -42,6 +44,10 @@ pub(super) struct Put {
     body: Bytes,
     /// The sealed context that the writer gets.
     context: Bytes,
+    /// Those that went by another layout, to be asked again soon.
+    again: BTreeSet<NodeId>,
+    /// Until when that is done: then they count as lost.
+    again_until: Time,
 }
 
 /// A write that nothing refuses.
@@ -378,6 +384,8 @@ impl<E: Engine> Node<E> {
             asked: [self.config.node].into(),
             body,
             context,
+            again: BTreeSet::new(),
+            again_until: if strict { deadline } else { deadline.min(now + limits::WRITE_HEDGE_AFTER) },
         };
         put.tally.of_each(sides, strict);
         self.replicate_to(id, now, &mut put, &owners, false, out);
@@ -387,7 +395,7 @@ impl<E: Engine> Node<E> {
         match put.heard_of(self.config.node, counts) {
             Outcome::Met => self.put_done(&mut put, out),
             _ => {
-                let alarm = if strict { deadline } else { deadline.min(now + limits::WRITE_HEDGE_AFTER) };
+                let alarm = put.again_until;
                 self.begin(id, Operation::Put(put), alarm);
             }
         }
@@ -428,9 +436,20 @@ impl<E: Engine> Node<E> {
         let mut again = None;
         let outcome = match heard {
             Heard::Answer(from, Message::ReplicateDone(m), _) => put.heard_of(*from, !put.strict || !m.recovering),
+            Heard::Answer(from, Message::Failure(why), _)
+                if put.tally.waits_for(*from) && why.code == ErrorCode::OtherLayout && now < put.again_until =>
+            {
+                put.again.insert(*from);
+                return Then::Wait(Some(put.deadline.min(now + limits::LAYOUT_AGAIN_AFTER)));
+            }
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if put.tally.waits_for(*from) => {
                 put.tally.no(*from);
                 self.replace(now, id, put, &[], out)
+            }
+            Heard::Alarm if now < put.deadline && !put.again.is_empty() => {
+                let peers: Vec<NodeId> = std::mem::take(&mut put.again).into_iter().collect();
+                self.replicate_to(id, now, put, &peers, false, out);
+                return Then::Wait(Some(if now < put.again_until { put.again_until } else { put.deadline }));
             }
             Heard::Alarm if now < put.deadline => {
                 again = Some(put.deadline);
