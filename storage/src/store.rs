@@ -147,8 +147,12 @@ impl<E: Engine> Store<E> {
 
     /// The partitions of which a copy is stored, as of the last commit, and about how many bytes its objects take.
     pub fn stored(&self) -> Result<Vec<(PartitionId, u64)>, EngineError> {
-        let size = |p| self.engine.size_between(Space::Objects, &partition_start(p), &partition_end(p));
-        Ok(self.stored_partitions()?.into_iter().map(|p| (p, size(p))).collect())
+        Ok(self.stored_partitions()?.into_iter().map(|p| (p, self.stored_bytes(p))).collect())
+    }
+
+    /// About how many bytes the objects of a partition take, as of the last commit.
+    pub fn stored_bytes(&self, partition: PartitionId) -> u64 {
+        self.engine.size_between(Space::Objects, &partition_start(partition), &partition_end(partition))
     }
 
     fn stored_partitions(&self) -> Result<Vec<PartitionId>, EngineError> {

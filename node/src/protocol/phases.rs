@@ -12,7 +12,8 @@
 //! A copy that may lack what it acknowledged itself counts nowhere, and its clock proves nothing.
 //!
 //! Phases only go forward. They are promised durably before anything is said under them, and spread by maximum, with words
-//! about them to all nodes and with requests. The argument: `docs/membership.md`.
+//! about them and with requests. Those who hold a partition tell each other, since they move it on; to all others the words
+//! come as news does, from each to a few. The argument: `docs/membership.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ use dynode_ring::{Layout, NodeId, PartitionId};
 use dynode_storage::codec::{Corrupt, Reader, put_varint};
 use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Engine, EngineError};
+use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
 use super::agree::{Agree, Decision};
@@ -61,10 +63,10 @@ pub(super) struct Phases {
     moving: BTreeMap<PartitionId, Moving>,
     /// This node has lost its disk, and may have promised before to answer no read of former owners any more.
     forgot: bool,
-    /// Peers that have said where they are, since this node goes by the layout.
-    spoken: BTreeSet<NodeId>,
     /// There is something to tell that has not been told.
     news: bool,
+    /// The partitions among it that have moved on, with their former owners.
+    lately: BTreeMap<PartitionId, Vec<NodeId>>,
     next_words: Time,
 }
 
@@ -97,7 +99,7 @@ impl Phases {
                 .then(|| (*partition, Moving { phase, before: before.clone(), whole, promised }))
         };
         let moving: BTreeMap<_, _> = decision.before.iter().filter_map(moving).collect();
-        Phases { news: !moving.is_empty(), moving, forgot, spoken: BTreeSet::new(), next_words: Time(0) }
+        Phases { news: !moving.is_empty(), moving, forgot, lately: BTreeMap::new(), next_words: Time(0) }
     }
 
     /// As [`Phases::of`], from what is stored: nothing stored of this epoch means that nothing was promised but the layout.
@@ -134,11 +136,6 @@ impl Phases {
     /// Is every partition stable?
     pub(super) fn is_settled(&self) -> bool {
         self.moving.is_empty()
-    }
-
-    /// Has this peer said where it is?
-    pub(super) fn has_spoken(&self, peer: NodeId) -> bool {
-        self.spoken.contains(&peer)
     }
 
     /// How many partitions are not stable.
@@ -258,8 +255,7 @@ impl<E: Engine> Node<E> {
             self.saw_epoch(peer, m.epoch, out);
             return Ok(());
         }
-        self.phases.spoken.insert(peer);
-        let mut behind = Vec::new();
+        let (mut behind, mut moved) = (Vec::new(), false);
         for PhaseIs { partition, phase, whole } in &m.partitions {
             let (partition, Some(phase)) = (PartitionId(*partition), Phase::from_byte(*phase)) else { continue };
             if phase < self.phase(partition) && u32::from(partition.0) < self.config.layout.partitions() {
@@ -272,8 +268,9 @@ impl<E: Engine> Node<E> {
             if phase >= Phase::ReadNew && moving.before.contains(&peer) {
                 moving.promised.insert(peer);
             }
-            self.move_on(now, partition, phase, out)?;
+            moved |= self.go_to(now, partition, phase, out)?;
         }
+        self.store_phases(moved);
         if !behind.is_empty() && !m.partitions.is_empty() {
             let words = self.words(behind)?;
             out.send(peer, 0, words, Bytes::new());
@@ -305,30 +302,44 @@ impl<E: Engine> Node<E> {
         to: Phase,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
+        let moved = self.go_to(now, partition, to, out)?;
+        self.store_phases(moved);
+        Ok(())
+    }
+
+    /// As [`Node::move_on`], where [`Node::store_phases`] follows in the same turn. Returns whether it moved.
+    fn go_to(&mut self, now: Time, partition: PartitionId, to: Phase, out: &mut Effects) -> Result<bool, EngineError> {
         let Some(moving) = self.phases.moving.get_mut(&partition).filter(|moving| moving.phase < to) else {
-            return Ok(());
+            return Ok(false);
         };
         moving.phase = to;
+        self.phases.lately.insert(partition, moving.before.clone());
         self.phases.news = true;
         if to == Phase::Stable {
             self.phases.moving.remove(&partition);
             self.sync.only_of(partition, self.config.layout.owners(partition));
             if !self.owns(partition) && self.store.find(partition)?.is_some() {
                 // What it has goes to those owners who lack it, and then it leaves.
-                let stored = self.store.stored()?;
-                let bytes = stored.iter().find(|(p, _)| *p == partition).map_or(0, |(_, bytes)| *bytes);
-                self.hints.found(partition, bytes, now);
+                self.hints.found(partition, self.store.stored_bytes(partition), now);
             }
         }
-        self.store.set_record(RECORD, self.phases.record(self.config.layout.epoch()));
         out.observe(Observation::Phase { partition, phase: to });
-        self.ask_anew(now, partition, out)
+        self.ask_anew(now, partition, out)?;
+        Ok(true)
     }
 
-    /// Moves partitions on where it can be proved, and tells all others where they are. Ten times a second.
+    /// Once for all that has moved in a turn: the record has all partitions in it.
+    fn store_phases(&mut self, moved: bool) {
+        if moved {
+            self.store.set_record(RECORD, self.phases.record(self.config.layout.epoch()));
+        }
+    }
+
+    /// Moves partitions on where it can be proved, and tells others where they are. Ten times a second.
     pub(super) fn tend_phases(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
         let partitions: Vec<PartitionId> = self.phases.partitions().collect();
         let me = self.config.node;
+        let mut moved = false;
         for partition in &partitions {
             let own_is_whole = self.config.layout.owns(me, *partition) && !self.is_recovering(*partition)?;
             let owners = self.config.layout.owners(*partition).len();
@@ -345,16 +356,47 @@ impl<E: Engine> Node<E> {
                 Phase::ReadNew if moving.promised.len() >= blocking(moving.before.len()) => Phase::Stable,
                 as_it_is => as_it_is,
             };
-            self.move_on(now, *partition, next, out)?;
+            moved |= self.go_to(now, *partition, next, out)?;
         }
+        self.store_phases(moved);
         let due = now >= self.phases.next_words && !self.phases.is_settled();
         if self.phases.news || due {
             self.phases.news = false;
-            self.phases.next_words = now + limits::SYNC_EVERY;
-            let words = self.words(partitions)?;
-            let peers: Vec<NodeId> = self.up.iter().copied().filter(|peer| self.is_up(*peer)).collect();
-            for peer in peers {
-                out.send(peer, 0, words.clone(), Bytes::new());
+            if due {
+                self.phases.next_words = now + limits::SYNC_EVERY;
+            }
+            self.tell_phases(due, out)?;
+        }
+        Ok(())
+    }
+
+    /// Tells those who hold the same partitions of all of these, and a few of all others of what has moved, or, when it is
+    /// `due`, of everything that moves. To tell everybody everything costs members² messages.
+    fn tell_phases(&mut self, due: bool, out: &mut Effects) -> Result<(), EngineError> {
+        let me = self.config.node;
+        let lately = std::mem::take(&mut self.phases.lately);
+        let all: BTreeSet<PartitionId> = lately.keys().copied().chain(self.phases.partitions()).collect();
+        let mut to: BTreeMap<NodeId, BTreeSet<PartitionId>> = BTreeMap::new();
+        for partition in &all {
+            let mut holders: BTreeSet<NodeId> = self.holders(*partition).into_iter().collect();
+            holders.extend(lately.get(partition).into_iter().flatten());
+            if holders.remove(&me) {
+                holders.into_iter().for_each(|node| {
+                    to.entry(node).or_default().insert(*partition);
+                });
+            }
+        }
+        let mut peers: Vec<NodeId> = self.up.iter().copied().collect();
+        let (some, _) = peers.partial_shuffle(&mut self.rng, limits::LAYOUT_NEWS_FANOUT);
+        for node in some.iter() {
+            let news: Vec<PartitionId> =
+                if due { all.iter().copied().collect() } else { lately.keys().copied().collect() };
+            to.entry(*node).or_default().extend(news);
+        }
+        for (peer, partitions) in to {
+            if !partitions.is_empty() && self.is_up(peer) {
+                let words = self.words(partitions.into_iter().collect())?;
+                out.send(peer, 0, words, Bytes::new());
             }
         }
         Ok(())

@@ -63,7 +63,7 @@ impl<E: Engine> Node<E> {
     /// acknowledged itself.
     ///
     /// The clock of a copy that may lack what it acknowledged proves nothing. While the partition gets other owners the former ones
-    /// vouch, and a peer's word counts once it is known what the peer has promised. Afterwards a copy that is new to its owner must
+    /// vouch. Afterwards a copy that is new to its owner must
     /// contain a majority of copies that are whole: only they are sure to have, together, what former owners had. Where that many
     /// are not to be had, containing *everybody* will do: there is nothing else that could be contained.
     pub(super) fn recover(
@@ -76,7 +76,7 @@ impl<E: Engine> Node<E> {
         let (needed, vouchers) = self.vouchers(partition)?;
         let moves = self.phase(partition) != Phase::Stable;
         let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_recovering()) else { return Ok(()) };
-        if !vouchers.contains(&peer) || (moves && !self.phases.has_spoken(peer)) {
+        if !vouchers.contains(&peer) {
             self.recovery.told.remove(&(partition, peer));
             return Ok(());
         }
