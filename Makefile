@@ -11,7 +11,7 @@ PACKAGES = g++ make clang libclang-dev curl redis-tools
 CARGO = cargo
 BIN = $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo chaos test lint doc bench figures sync-cost sim fuzz openapi redis-py console-test
+.PHONY: help setup build demo chaos test lint doc bench figures sync-cost scale sim fuzz openapi redis-py console-test
 
 help:
 	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench   speed of three nodes beside bare RocksDB'
 	@echo 'make figures the ring: balance, movement, planning time; liveness: detection, mistakes, cost'
 	@echo 'make sync-cost  what it costs to bring a copy up to date, a million keys (some minutes, 5 GB)'
+	@echo 'make scale   what joins, leaves, a lost rack and a rolling restart cost with 100 and 1,000 nodes (half an hour; NODES=100)'
 	@echo 'make sim     20,000 simulated runs                                     (SEEDS=A..B)'
 	@echo 'make openapi the HTTP interface against its own description (schemathesis; needs python3-venv and PyPI)'
 	@echo 'make redis-py  redis-py on a cluster (needs python3-venv and PyPI)'
@@ -81,6 +82,10 @@ figures:
 sync-cost:
 	$(CARGO) build --release --locked -p tests --bin sync_cost
 	$(BIN)/sync_cost
+
+scale:
+	$(CARGO) build --release --locked -p tests --bin scale
+	$(BIN)/scale --nodes $(or $(NODES),100,1000)
 
 sim:
 	$(CARGO) run --release --locked -p tests --bin sim -- --seeds $(or $(SEEDS),0..20000)

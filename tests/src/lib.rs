@@ -14,6 +14,7 @@
 //! | [`script`] | readable scenarios: commands and message trace in one text |
 //! | [`processes`] | no simulation: real nodes on this machine, and what is done to them |
 //! | [`cost`] | what sync costs, counted byte by byte |
+//! | [`scale`] | clusters of a thousand nodes, and what it costs to change them |
 //!
 //! What is absent in a run: no real clock, no real network, no thread, no hash map.
 
@@ -21,6 +22,7 @@ pub mod check;
 pub mod cost;
 pub mod processes;
 pub mod runner;
+pub mod scale;
 pub mod scene;
 pub mod script;
 pub mod world;
