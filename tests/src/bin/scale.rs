@@ -9,6 +9,8 @@ use clap::Parser;
 use tests::scale::cluster::Setup;
 use tests::scale::{Bed, COLUMNS, Change, Quiet};
 
+type Step = Result<Change, String>;
+
 /// What changes of ownership cost in large clusters.
 #[derive(Parser)]
 struct Args {
@@ -69,13 +71,14 @@ fn run(args: &Args) -> Result<bool, String> {
             COLUMNS.map(|(name, _)| format!("{name}: kB a node")).join(" | ")
         );
         println!("|{}", " --- |".repeat(14 + COLUMNS.len()));
-        let changes: [&mut dyn FnMut(&mut Bed) -> Result<Change, String>; 6] = [
-            &mut |bed| bed.join(1),
-            &mut |bed| bed.leave(1),
-            &mut |bed| bed.join(setup.rack),
-            &mut |bed| bed.leave(setup.rack),
-            &mut |bed| bed.restart_all(),
-            &mut |bed| bed.lose_rack(),
+        let rack = setup.rack;
+        let changes: [&dyn Fn(&mut Bed) -> Step; 6] = [
+            &|bed| bed.join(1),
+            &|bed| bed.leave(1),
+            &|bed| bed.join(rack),
+            &|bed| bed.leave(rack),
+            &Bed::restart_all,
+            &Bed::lose_rack,
         ];
         for change in changes {
             let change = change(&mut bed)?;

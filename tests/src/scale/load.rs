@@ -138,7 +138,9 @@ impl Load {
 
     pub(super) fn ask(&mut self, cluster: &Cluster) -> Option<(usize, u64, Message, Bytes)> {
         let now = cluster.now();
-        let mut op = match self.again.pop_front_if(|(at, _)| *at <= now) {
+        let again = self.again.front().is_some_and(|(at, _)| *at <= now);
+        let again = if again { self.again.pop_front() } else { None };
+        let mut op = match again {
             Some((_, op)) => op,
             None => self.begin_operation(now)?,
         };
