@@ -19,7 +19,7 @@ use crate::routing::{Routes, Target, layout_of};
 use crate::slots::Terms;
 use crate::wire::handshake::ANY_CLUSTER;
 use crate::wire::limits::BUCKET_BYTES_MAX;
-use crate::wire::{Frame, GetLayout, Inspect, LayoutIs, Message, Scrub, Topic, Welcome};
+use crate::wire::{Frame, GetLayout, GetSync, Inspect, LayoutIs, Message, Scrub, Topic, Welcome};
 use crate::{Bucket, Error, Layout, NodeId};
 
 /// A client of one cluster. Cheap to clone; all clones share connections, layout and retry budget. When the last one
@@ -163,15 +163,7 @@ impl Client {
     ///
     /// [`Error::BadRequest`] when the layout has no such member; [`Error::Unreachable`] and its like.
     pub async fn inspect(&self, node: Option<NodeId>, topic: Topic) -> Result<Bytes, Error> {
-        let routes = self.inner.routes();
-        let link = match node {
-            Some(node) => routes.link(node),
-            None => routes.seeds().first(),
-        };
-        let Some(link) = link else {
-            return Err(Error::BadRequest { detail: "the layout has no such member".into() });
-        };
-        inspect_on(link, topic, deadline_in(self.inner.options.timeout)).await
+        self.report_of(node, &Inspect { topic }.into()).await
     }
 
     /// Has a node read all its copies and check them: `node`, or the one that the client connected to first. What comes of
@@ -181,6 +173,21 @@ impl Client {
     ///
     /// [`Error::BadRequest`] when the layout has no such member; [`Error::Unreachable`] and its like.
     pub async fn begin_scrub(&self, node: Option<NodeId>) -> Result<(), Error> {
+        self.report_of(node, &Scrub {}.into()).await.map(|_| ())
+    }
+
+    /// Asks a node who lacks what of whom, as it knows: `node`, or the one that the client connected to first. `now`: it
+    /// compares clocks with all its peers at once, rather than within a second; what comes of that the next answer says. The
+    /// answer is a JSON document.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadRequest`] when the layout has no such member; [`Error::Unreachable`] and its like.
+    pub async fn sync_report(&self, node: Option<NodeId>, now: bool) -> Result<Bytes, Error> {
+        self.report_of(node, &GetSync { now }.into()).await
+    }
+
+    async fn report_of(&self, node: Option<NodeId>, message: &Message) -> Result<Bytes, Error> {
         let routes = self.inner.routes();
         let link = match node {
             Some(node) => routes.link(node),
@@ -189,10 +196,10 @@ impl Client {
         let Some(link) = link else {
             return Err(Error::BadRequest { detail: "the layout has no such member".into() });
         };
-        let frame = ask_once(link, &Scrub {}.into(), deadline_in(self.inner.options.timeout)).await?;
+        let frame = ask_once(link, message, deadline_in(self.inner.options.timeout)).await?;
         match frame.message {
-            Message::Report(_) => Ok(()),
-            other => Err(unexpected("Scrub", &other)),
+            Message::Report(_) => Ok(frame.body),
+            other => Err(unexpected(message.name(), &other)),
         }
     }
 

@@ -82,6 +82,7 @@ messages! {
     25 Inspect,
     26 Report,
     32 Scrub,
+    33 GetSync,
     40 GetBucket,
     41 SetBucket,
     42 BucketIs,
@@ -371,6 +372,13 @@ pub struct Report {}
 /// the report on [`Topic::Status`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scrub {}
+
+/// Ask who lacks what of whom, as this node knows. Answered by [`Report`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetSync {
+    /// Compare clocks with all peers now, and pull at once what is missing. The answer does not wait for it: ask again.
+    pub now: bool,
+}
 
 // ---- peers ------------------------------------------------------------------------------------------------------
 

@@ -247,6 +247,7 @@ pub(crate) fn samples() -> Vec<Frame> {
                 .into(),
             b(""),
         ),
+        (GetSync { now: true }.into(), b("")),
     ];
     let numbered = frames.into_iter().zip(0x0102_0304_0506_0700..);
     numbered.map(|((message, body), request)| Frame { request, message, body }).collect()

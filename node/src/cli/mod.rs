@@ -9,6 +9,7 @@
 //! | `doctor/`, `watch`, `look` | what is wrong, in words; a live table; the look at all members that both need |
 //! | `shells` | completion and man page |
 //! | `scrub` | has nodes check all that they have stored |
+//! | `sync` | who lacks what of whom |
 //! | `data`, `list` | `get`, `put`, `delete`; `list` |
 //! | [`transfer`] | many files or keys at once: walking, bounds, retries, progress, the summary |
 //! | `import`, `export`, `verify` | the three that use it |
@@ -40,6 +41,7 @@ mod shells;
 mod start;
 mod status;
 pub mod svg;
+mod sync;
 pub mod table;
 mod target;
 pub mod transfer;
@@ -113,6 +115,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Show what the node asked holds itself, for checking and debugging
     Local(local::LocalArgs),
+    /// Show who lacks what of whom, and what is being brought up to date
+    Sync(sync::SyncArgs),
     /// Have nodes read and check all that they have stored
     Scrub(scrub::ScrubArgs),
     /// Read a key: its value goes to stdout
@@ -179,6 +183,7 @@ fn execute(target: &TargetArgs, command: Command) -> Done {
             Command::Completion(args) => shells::completion(&args),
             Command::Man(args) => shells::man(args),
             Command::Local(args) => local::run(target, args).await,
+            Command::Sync(args) => sync::run(target, args).await,
             Command::Scrub(args) => scrub::run(target, args).await,
             Command::Get(args) => data::get(target, args).await,
             Command::Put(args) => data::put(target, args).await,
@@ -238,6 +243,8 @@ mod tests {
             "dynode export d --bucket files",
             "dynode verify d --bucket files --r all",
             "dynode local --key b/k",
+            "dynode sync",
+            "dynode sync --now --partitions --json",
             "dynode scrub",
             "dynode doctor --json --timeout 1s",
             "dynode watch --interval 500ms --count 3",

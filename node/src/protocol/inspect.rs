@@ -227,6 +227,7 @@ impl<E: Engine> Node<E> {
             "up": self.up.contains(&member.id),
             "state": self.liveness(member.id),
             "lacking": self.sync.lacking_of(member.id),
+            "lacking_seconds": self.sync.lacking_since(member.id).map_or(0.0, |since| (now - since).0 as f64 / 1e6),
         });
         if let Some(view) = self.swim.view(member.id) {
             peer["since_seconds"] = json!((now - view.since).0 / 1_000_000);

@@ -24,6 +24,7 @@
 //! | `replica` | a copy's part in writes and reads |
 //! | `sync` | owners compare clocks and pull what they lack |
 //! | `source` | answering pulls |
+//! | `lag` | the report on who lacks what of whom |
 //! | `handoff` | copies held for owners that were away, until every owner contains them |
 //! | `lives` | lives that have ended: refused, handed over, closed |
 //! | `recovery` | copies that may lack what they had acknowledged |
@@ -53,6 +54,7 @@ mod handoff;
 mod hedge;
 mod housekeep;
 mod inspect;
+mod lag;
 mod latency;
 mod lives;
 mod operation;
@@ -453,6 +455,7 @@ impl<E: Engine> Node<E> {
                 out.reply_with(reply_to, Report {}, Bytes::from(self.scrub_report(now).to_string()));
                 Ok(())
             }
+            (Message::GetSync(m), _) => self.get_sync(now, reply_to, &m, out),
             (Message::GetBucket(m), _) => {
                 self.get_bucket(reply_to, &m, out);
                 Ok(())

@@ -24,14 +24,16 @@ use crate::limits;
 pub(super) struct SyncState {
     /// The synced clocks that other owners told, under the present layout.
     pub(super) heard: BTreeMap<(PartitionId, NodeId), Clock>,
-    /// What a peer told one round ago and this copy lacked then.
-    lacked: BTreeMap<(PartitionId, NodeId), Clock>,
+    /// What a peer told one round ago and this copy lacked then, and since when it has lacked something in every round.
+    pub(super) lacked: BTreeMap<(PartitionId, NodeId), (Clock, Time)>,
+    /// When clocks were last compared with a peer.
+    pub(super) compared: BTreeMap<NodeId, Time>,
     /// The partitions that are being pulled.
-    pulling: BTreeMap<PartitionId, NodeId>,
+    pub(super) pulling: BTreeMap<PartitionId, NodeId>,
     /// The partitions to be pulled next, and from whom.
-    wanted: BTreeMap<PartitionId, NodeId>,
+    pub(super) wanted: BTreeMap<PartitionId, NodeId>,
     /// Where an interrupted scan goes on.
-    scans: BTreeMap<PartitionId, (NodeId, ScanAt)>,
+    pub(super) scans: BTreeMap<PartitionId, (NodeId, ScanAt)>,
     /// One-key pulls under way.
     pub(super) repairs: usize,
     /// Digest rounds answered so far.
@@ -100,18 +102,6 @@ impl SyncState {
     /// Partitions that are being pulled now.
     pub(super) fn pulling(&self) -> usize {
         self.pulling.len()
-    }
-
-    /// Partitions in which this node knows that it lacks something.
-    pub(super) fn lacking(&self) -> usize {
-        let mut partitions: Vec<PartitionId> = self.lacked.keys().map(|(p, _)| *p).collect();
-        partitions.dedup();
-        partitions.len()
-    }
-
-    /// Partitions in which this node knows that it lacks something which a peer has.
-    pub(super) fn lacking_of(&self, peer: NodeId) -> usize {
-        self.lacked.keys().filter(|(_, other)| *other == peer).count()
     }
 
     /// What is remembered of partitions: at most a few entries for each that is owned, and each of its other owners.
@@ -334,6 +324,7 @@ impl<E: Engine> Node<E> {
             theirs.insert(PartitionId(partition), clock);
         }
         self.sync.rounds += 1;
+        self.sync.compared.insert(peer, now);
         let differs = m.sum_differs || !theirs.is_empty();
         match differs {
             true => self.sync.equal.remove(&peer),
@@ -376,12 +367,13 @@ impl<E: Engine> Node<E> {
         self.begin_life_if_behind(partition, &clock, out)?;
         let at = (partition, peer);
         let mine = self.store.copy(partition)?.clock();
-        let missed_before = self.sync.lacked.get(&at).is_some_and(|before| !mine.covers(before));
+        let before = self.sync.lacked.remove(&at);
+        let missed_before = before.as_ref().is_some_and(|(before, _)| !mine.covers(before));
         let lacks = !mine.covers(&clock);
-        match lacks {
-            false => self.sync.lacked.remove(&at),
-            true => self.sync.lacked.insert(at, clock.clone()),
-        };
+        if lacks {
+            let since = before.map_or(self.last_event, |(_, since)| since);
+            self.sync.lacked.insert(at, (clock.clone(), since));
+        }
         self.recover(partition, peer, recovering, &clock)?;
         self.sync.heard.insert(at, clock);
         if missed_before || lacks && greeting {
