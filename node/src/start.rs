@@ -114,10 +114,12 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
         meter: Arc::clone(&meter),
     };
     let native = reachable(setup.listener.local_addr()?).to_string();
+    let mut resp_meter = None;
     let resp = match resp_listener {
         Some(listener) => {
             let addr = listener.local_addr()?;
             let app = resp::App::new(inside.clone(), settings.cluster, native.clone(), resp::Times::default());
+            resp_meter = Some(app.meter());
             info!(%addr, "Redis' protocol is served");
             Some(resp::Server::start(listener, app)?)
         }
@@ -126,7 +128,10 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
     let http = match http_listener {
         Some(listener) => {
             let addr = listener.local_addr()?;
-            let app = App::new(inside, meter, settings.cluster, native, Times::default());
+            let mut app = App::new(inside, meter, settings.cluster, native, Times::default());
+            if let Some(meter) = resp_meter {
+                app = app.with_resp(meter);
+            }
             info!(%addr, "HTTP is served");
             Some(http::Server::start(listener, app)?)
         }

@@ -4,12 +4,15 @@
 //! steps; one write with `sync` makes all before it durable too; every block and every record of the log has a checksum,
 //! which is verified when it is read.
 
+mod syncs;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties as property;
+use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
     DBRecoveryMode, DataBlockIndexType, ErrorKind, LogLevel, ReadOptions, Snapshot, WriteBatch, WriteOptions,
@@ -18,6 +21,7 @@ use self_cell::self_cell;
 
 use crate::engine::{Engine, EngineError, Space, Step, View};
 use crate::logfile;
+use syncs::Syncs;
 
 /// Range deletions in one memtable of the index before it is flushed: each reader sorts them anew after a further one.
 const RANGE_DELETIONS_MAX: &str = "2000";
@@ -95,11 +99,22 @@ pub struct Stats {
     pub background_errors: u64,
     /// Bytes in the block cache.
     pub cache_bytes: u64,
+    /// The most of them that are kept.
+    pub cache_bytes_max: u64,
     /// Of these, bytes that are in use and cannot be evicted.
     pub cache_pinned_bytes: u64,
+    /// Blocks that were found in the cache since the engine was opened.
+    pub cache_hits: u64,
+    /// Blocks that were not.
+    pub cache_misses: u64,
+    /// Reads of a table that its filter has spared.
+    pub filter_useful: u64,
     /// Snapshots that scans hold.
     pub snapshots: u64,
 }
+
+/// The place of a failure.
+const LOG: &str = "the write-ahead log";
 
 /// Damage that concerns no single space.
 const THE_WHOLE: &str = "the database as a whole";
@@ -131,9 +146,12 @@ self_cell!(
 pub struct RocksEngine {
     database: Database,
     cache: Cache,
+    cache_bytes_max: usize,
+    /// With which it was opened: they hold what RocksDB counts.
+    options: rocksdb::Options,
+    syncs: Syncs,
     reads: ReadOptions,
     writes: WriteOptions,
-    durable_writes: WriteOptions,
     path: PathBuf,
 }
 
@@ -152,19 +170,24 @@ impl RocksEngine {
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         check_files(path)?;
         let families = families(&options, &cache);
-        let db = DB::open_cf_descriptors(&database_options(&options), path, families).map_err(|e| opening(path, &e))?;
+        let mut database = database_options(&options);
+        // Counters only: times would cost more than what they measure.
+        database.enable_statistics();
+        database.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
+        let opened = DB::open_cf_descriptors(&database, path, families);
+        let (db, counting) = (opened.map_err(|e| opening(path, &e))?, database);
         let database = Database::try_new(Arc::new(db), |db| families_of(db))?;
         let index = database.borrow_dependent()[Space::Index.index()];
         let limit = [("memtable_max_range_deletions", RANGE_DELETIONS_MAX)];
         database.borrow_owner().set_options_cf(index, &limit).map_err(|e| failed(Space::Index.name(), &e))?;
-        let mut durable_writes = WriteOptions::default();
-        durable_writes.set_sync(true);
         Ok(RocksEngine {
             database,
             cache,
+            cache_bytes_max: options.block_cache_bytes,
+            options: counting,
+            syncs: Syncs::default(),
             reads: ReadOptions::default(),
             writes: WriteOptions::default(),
-            durable_writes,
             path: path.into(),
         })
     }
@@ -183,7 +206,11 @@ impl RocksEngine {
             write_delayed_bytes_per_s: self.one(property::ACTUAL_DELAYED_WRITE_RATE),
             background_errors: self.sum(property::BACKGROUND_ERRORS),
             cache_bytes: self.cache.get_usage() as u64,
+            cache_bytes_max: self.cache_bytes_max as u64,
             cache_pinned_bytes: self.cache.get_pinned_usage() as u64,
+            cache_hits: self.options.get_ticker_count(Ticker::BlockCacheHit),
+            cache_misses: self.options.get_ticker_count(Ticker::BlockCacheMiss),
+            filter_useful: self.options.get_ticker_count(Ticker::BloomFilterUseful),
             snapshots: self.one(property::NUM_SNAPSHOTS),
         }
     }
@@ -312,12 +339,14 @@ impl Engine for RocksEngine {
                 Step::DeleteRange(space, from, to) => batch.delete_range_cf(families[space.index()], from, to),
             }
         }
-        let options = if durable { &self.durable_writes } else { &self.writes };
-        self.database.borrow_owner().write_opt(batch, options).map_err(|e| failed("the write-ahead log", &e))
+        self.database.borrow_owner().write_opt(batch, &self.writes).map_err(|e| failed(LOG, &e))?;
+        if durable { self.sync() } else { Ok(()) }
     }
 
+    /// By itself, and not as a part of the write, so that its time is known.
     fn sync(&mut self) -> Result<(), EngineError> {
-        self.db().flush_wal(true).map_err(|e| failed("the write-ahead log", &e))
+        let database = self.database.borrow_owner();
+        self.syncs.time(|| database.flush_wal(true)).map_err(|e| failed(LOG, &e))
     }
 
     fn set_aside(&mut self, name: &str) -> Result<Option<String>, EngineError> {
@@ -346,8 +375,15 @@ impl Engine for RocksEngine {
             ("write_delayed_bytes_per_s", vec![stats.write_delayed_bytes_per_s]),
             ("background_errors", vec![stats.background_errors]),
             ("cache_bytes", vec![stats.cache_bytes]),
+            ("cache_bytes_max", vec![stats.cache_bytes_max]),
             ("cache_pinned_bytes", vec![stats.cache_pinned_bytes]),
+            ("cache_hits", vec![stats.cache_hits]),
+            ("cache_misses", vec![stats.cache_misses]),
+            ("filter_useful", vec![stats.filter_useful]),
             ("snapshots", vec![stats.snapshots]),
+            ("fsync_bounds_us", Syncs::bounds_us()),
+            ("fsyncs", self.syncs.cumulated()),
+            ("fsync_sum_us", vec![self.syncs.sum_us()]),
         ]
     }
 

@@ -245,3 +245,35 @@ fn what_is_set_aside_stays_as_it_was() {
     let aside = open(Path::new(&place), LogDamage::Refuse).unwrap();
     assert_eq!(aside.get(Space::Meta, b"k").unwrap().as_deref(), Some(&b"before"[..]));
 }
+
+#[test]
+fn syncs_and_the_cache_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut engine = open(directory.path(), LogDamage::Refuse).unwrap();
+    let figure = |engine: &RocksEngine, name: &str| {
+        let figures = engine.figures();
+        figures.into_iter().find(|(other, _)| *other == name).unwrap_or_else(|| panic!("no {name}")).1
+    };
+    let record = |i: u32| Step::Put(Space::Objects, i.to_be_bytes().to_vec().into(), Bytes::from(vec![7; 2000]));
+    let syncs = |engine: &RocksEngine| *figure(engine, "fsyncs").last().unwrap();
+    engine.write(&[record(0)], false).unwrap();
+    assert_eq!(syncs(&engine), 0, "nothing was to be made durable");
+    engine.write(&[record(1)], true).unwrap();
+    engine.sync().unwrap();
+    assert_eq!(syncs(&engine), 2);
+    assert_eq!(figure(&engine, "fsync_bounds_us").len() + 1, figure(&engine, "fsyncs").len());
+    // More than the memtables hold, so that tables are read.
+    for i in 0..2000 {
+        engine.write(&[record(i)], false).unwrap();
+    }
+    let found = |engine: &RocksEngine| (figure(engine, "cache_hits")[0], figure(engine, "cache_misses")[0]);
+    let before = found(&engine);
+    for _ in 0..2 {
+        for i in 0..2000u32 {
+            assert!(engine.get(Space::Objects, &i.to_be_bytes()).unwrap().is_some());
+        }
+    }
+    let after = found(&engine);
+    assert!(after.0 > before.0 && after.1 > before.1, "{before:?} {after:?}");
+    assert_eq!(figure(&engine, "cache_bytes_max"), [Options::default().block_cache_bytes as u64]);
+}

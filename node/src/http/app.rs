@@ -14,6 +14,7 @@ use super::body::Budget;
 use super::console::feed::Feed;
 use super::limits::{BODY_BYTES_MAX, BODY_TIME, HEAD_TIME, LISTINGS_MAX, LOOKUPS_MAX, REPORT_TIME, STALLED_MAX};
 use super::refusal::Refusal;
+use crate::resp;
 use crate::shell::inside::Inside;
 use crate::shell::meter::Meter;
 
@@ -47,6 +48,8 @@ pub struct App {
     pub(super) lookups: Semaphore,
     pub(super) feed: Feed,
     pub(super) connections: AtomicU64,
+    /// What the front end for Redis' clients counts, where there is one.
+    pub(super) resp: Option<Arc<resp::Meter>>,
     cluster: [u8; 16],
     addr: String,
     client: OnceCell<Client>,
@@ -64,10 +67,18 @@ impl App {
             lookups: Semaphore::new(LOOKUPS_MAX),
             feed: Feed::default(),
             connections: AtomicU64::new(0),
+            resp: None,
             cluster,
             addr,
             client: OnceCell::new(),
         }
+    }
+
+    /// Tells of what the front end for Redis' clients counts, too.
+    #[must_use]
+    pub fn with_resp(mut self, meter: Arc<resp::Meter>) -> App {
+        self.resp = Some(meter);
+        self
     }
 
     /// Puts a request to the node.

@@ -3,7 +3,8 @@
 //! Names carry their units. What is counted starts at 0 with the process; a disk that was opened anew within it makes the
 //! node's own counters start again, which Prometheus takes for a restart.
 
-use std::fmt::Write as _;
+mod text;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,7 +17,9 @@ use super::app::App;
 use super::limits::REPORT_TIME;
 use super::params::Query;
 use super::refusal::Refusal;
-use crate::shell::meter::{Histogram, Kind, Meter, Outcome, SIBLINGS};
+use crate::resp;
+use crate::shell::meter::{Kind, Meter, Outcome, SIBLINGS};
+use text::{Text, seconds};
 
 /// The node's counters: name in the report, name as a metric, what it counts.
 const COUNTERS: &[(&str, &str, &str)] = &[
@@ -57,6 +60,13 @@ const COUNTERS: &[(&str, &str, &str)] = &[
     ("lives_begun", "lives_begun_total", "Lives begun because peers knew more of a copy than it did itself."),
 ];
 
+/// What the storage engine has counted since the data were opened: name in the report, name as a metric, what it counts.
+const ENGINE_COUNTERS: &[(&str, &str, &str)] = &[
+    ("cache_hits", "rocksdb_cache_hits_total", "Blocks that were found in the block cache."),
+    ("cache_misses", "rocksdb_cache_misses_total", "Blocks that were not, and were read from the disk or its cache."),
+    ("filter_useful", "rocksdb_filter_spared_reads_total", "Reads of a table that its filter has spared."),
+];
+
 /// What there is now: pointer into the report, name as a metric, what it is.
 const GAUGES: &[(&str, &str, &str)] = &[
     ("/uptime_seconds", "uptime_seconds", "Time since the node opened its data."),
@@ -93,6 +103,7 @@ const GAUGES: &[(&str, &str, &str)] = &[
         "Errors of flushes and compactions since the data were opened.",
     ),
     ("/engine/cache_bytes", "rocksdb_cache_bytes", "Bytes in the block cache."),
+    ("/engine/cache_bytes_max", "rocksdb_cache_bytes_max", "The most of them that are kept."),
     ("/engine/cache_pinned_bytes", "rocksdb_cache_pinned_bytes", "Of these, bytes in use that cannot be evicted."),
     ("/engine/snapshots", "rocksdb_snapshots", "Snapshots that scans hold."),
 ];
@@ -108,19 +119,28 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, uri: Uri) -> Result<Res
     Query::of(uri.query())?.done()?;
     // A node that does not answer is worth a measurement, too, and what the loop has measured is there all the same.
     let status = app.status(REPORT_TIME).await.unwrap_or(Value::Null);
-    let text = text(&status, &app.meter, app.connections.load(Relaxed));
+    let text = text(&status, &app.meter, app.connections.load(Relaxed), app.resp.as_deref());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// `status`: the node's report on its state, or null.
-fn text(status: &Value, meter: &Meter, http_connections: u64) -> String {
+fn text(status: &Value, meter: &Meter, http_connections: u64, resp: Option<&resp::Meter>) -> String {
     let mut out = Text(String::with_capacity(32 << 10));
     out.gauge("up", "1: the node takes requests.", u64::from(status["state"] == "up"));
     out.family("build_info", "gauge", "Always 1; the version is a label.");
     out.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     measured(&mut out, meter, http_connections);
+    if let Some(meter) = resp {
+        redis(&mut out, meter);
+    }
     for (field, name, help) in COUNTERS {
         if let Some(value) = status["counters"][field].as_u64() {
+            out.family(name, "counter", help);
+            out.sample(name, &[], value);
+        }
+    }
+    for (field, name, help) in ENGINE_COUNTERS {
+        if let Some(value) = status["engine"][field].as_u64() {
             out.family(name, "counter", help);
             out.sample(name, &[], value);
         }
@@ -133,6 +153,7 @@ fn text(status: &Value, meter: &Meter, http_connections: u64) -> String {
         }
     }
     spaces(&mut out, status);
+    fsyncs(&mut out, &status["engine"]);
     damage(&mut out, status);
     peers(&mut out, status);
     out.0
@@ -168,6 +189,33 @@ fn measured(out: &mut Text, meter: &Meter, http_connections: u64) {
     let help = "Requests of front ends (HTTP and the like) that the node has under way.";
     out.gauge("inside_requests", help, meter.inside.load(Relaxed));
     out.gauge("http_connections", "Connections of HTTP clients.", http_connections);
+}
+
+/// Redis' clients.
+fn redis(out: &mut Text, meter: &resp::Meter) {
+    out.gauge("resp_connections", "Connections of Redis' clients.", meter.connections.load(Relaxed));
+    out.family("resp_connections_total", "counter", "Connections of Redis' clients so far.");
+    out.sample("resp_connections_total", &[], meter.connections_begun.load(Relaxed));
+    let help = "Commands of Redis' clients that were answered, by name; those that there are not as `unknown`.";
+    out.family("resp_commands_total", "counter", help);
+    for (command, done, failed) in meter.commands() {
+        out.sample("resp_commands_total", &[("command", command), ("outcome", "done")], done);
+        out.sample("resp_commands_total", &[("command", command), ("outcome", "error")], failed);
+    }
+    let help = "Errors said to Redis' clients, by their first word; those that answer no command, too.";
+    out.family("resp_errors_total", "counter", help);
+    for (error, said) in meter.errors() {
+        out.sample("resp_errors_total", &[("error", error)], said);
+    }
+}
+
+/// The disk's part of commits.
+fn fsyncs(out: &mut Text, engine: &Value) {
+    let numbers = |name: &str| -> Option<Vec<u64>> { engine[name].as_array()?.iter().map(Value::as_u64).collect() };
+    let (Some(bounds), Some(counts)) = (numbers("fsync_bounds_us"), numbers("fsyncs")) else { return };
+    let name = "fsync_duration_seconds";
+    out.family(name, "histogram", "How long the disk takes to sync the write-ahead log.");
+    out.buckets(name, &[], &bounds, &counts, engine["fsync_sum_us"].as_u64().unwrap_or(0));
 }
 
 /// What is stored, and RocksDB's levels.
@@ -216,6 +264,15 @@ fn peers(out: &mut Text, status: &Value) {
     for peer in peers {
         out.sample("peer_sync_lacking_partitions", &[("peer", &name(peer))], peer["lacking"].as_u64().unwrap_or(0));
     }
+    out.family(
+        "peer_sync_lag_seconds",
+        "gauge",
+        "For how long this node has lacked something that the peer has, at every comparison; 0: it lacks nothing.",
+    );
+    for peer in peers {
+        let seconds = peer["lacking_seconds"].as_f64().unwrap_or(0.0);
+        out.sample("peer_sync_lag_seconds", &[("peer", &name(peer))], seconds);
+    }
     out.family("peer_liveness", "gauge", "1 for what the peer is taken to be.");
     for peer in peers {
         for state in ["alive", "suspect", "down"] {
@@ -244,46 +301,6 @@ fn peers(out: &mut Text, status: &Value) {
     }
 }
 
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
-}
-
-/// The text as it grows. Every name begins with `dynode_`.
-struct Text(String);
-
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP dynode_{name} {help}\n# TYPE dynode_{name} {kind}");
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.family(name, "gauge", help);
-        self.sample(name, &[], value);
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        let _ = write!(self.0, "dynode_{name}");
-        for (at, (label, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });
-        }
-        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
-    }
-
-    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
-        let counts = histogram.cumulated();
-        let count = counts.last().copied().unwrap_or(0);
-        for (at, below) in counts.iter().enumerate() {
-            let is_last = at + 1 == counts.len();
-            let bound = if is_last { "+Inf".to_string() } else { seconds(Histogram::bound_us(at)).to_string() };
-            let with_bound: Vec<(&str, &str)> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
-            self.sample(&format!("{name}_bucket"), &with_bound, *below);
-        }
-        self.sample(&format!("{name}_sum"), labels, seconds(histogram.sum_us()));
-        self.sample(&format!("{name}_count"), labels, count);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -306,10 +323,14 @@ mod tests {
         meter.operations(Kind::Put, Outcome::Done).add(Duration::from_micros(150));
         let status = serde_json::json!({
             "state": "up", "counters": Counters::default(), "epoch": 3, "hints": { "oldest_seconds": null },
-            "bytes": { "objects": 7 }, "engine": { "files_per_level": [1, 2] }, "damage": { "shelved": [4] },
-            "peers": [{ "name": "a\"b", "up": true, "breaker": "open", "state": "alive", "lacking": 5, "latency_us": { "mean": 250 } }],
+            "bytes": { "objects": 7 },
+            "engine": { "files_per_level": [1, 2], "cache_misses": 5, "fsync_bounds_us": [100, 200], "fsyncs": [1, 3, 4],
+                "fsync_sum_us": 1000 }, "damage": { "shelved": [4] },
+            "peers": [{ "name": "a\"b", "up": true, "breaker": "open", "state": "alive", "lacking": 5, "lacking_seconds": 1.5, "latency_us": { "mean": 250 } }],
         });
-        let text = text(&status, &meter, 2);
+        let redis = resp::Meter::default();
+        redis.connections_begun.store(3, Relaxed);
+        let text = text(&status, &meter, 2, Some(&redis));
         for line in [
             "dynode_up 1",
             "dynode_operation_duration_seconds_bucket{kind=\"put\",outcome=\"done\",le=\"0.0001\"} 0",
@@ -326,6 +347,15 @@ mod tests {
             "dynode_peer_sync_lacking_partitions{peer=\"a\\\"b\"} 5",
             "dynode_read_values_bucket{le=\"+Inf\"} 0",
             "dynode_http_connections 2",
+            "dynode_peer_sync_lag_seconds{peer=\"a\\\"b\"} 1.5",
+            "dynode_rocksdb_cache_misses_total 5",
+            "dynode_fsync_duration_seconds_bucket{le=\"0.0002\"} 3",
+            "dynode_fsync_duration_seconds_bucket{le=\"+Inf\"} 4",
+            "dynode_fsync_duration_seconds_sum 0.001",
+            "dynode_fsync_duration_seconds_count 4",
+            "dynode_resp_connections_total 3",
+            "dynode_resp_commands_total{command=\"incrby\",outcome=\"error\"} 0",
+            "dynode_resp_errors_total{error=\"TRYAGAIN\"} 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
         }

@@ -1,7 +1,7 @@
 //! What all connections share: the lanes, a client of the cluster, counters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant};
 
 use dynode_client::Client;
@@ -11,6 +11,7 @@ use super::codec::Reply;
 use super::failures;
 use super::lanes::Lanes;
 use super::limits::{COMMAND_TIME, LISTINGS_MAX, STALLED_MAX, TIMEOUT};
+use super::meter::Meter;
 use super::scan::Cursors;
 use crate::shell::inside::Inside;
 
@@ -41,10 +42,7 @@ pub struct App {
     pub(super) began: Instant,
     pub(super) port: u16,
     pub(super) next_id: AtomicI64,
-    pub(super) connections: AtomicU64,
-    pub(super) connections_begun: AtomicU64,
-    pub(super) commands: AtomicU64,
-    pub(super) errors: AtomicU64,
+    pub(super) meter: Arc<Meter>,
     cluster: [u8; 16],
     addr: String,
     client: OnceCell<Client>,
@@ -62,14 +60,16 @@ impl App {
             began: Instant::now(),
             port: 0,
             next_id: AtomicI64::new(1),
-            connections: AtomicU64::new(0),
-            connections_begun: AtomicU64::new(0),
-            commands: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
+            meter: Arc::default(),
             cluster,
             addr,
             client: OnceCell::new(),
         }
+    }
+
+    /// What it counts.
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// The cluster as a client sees it: for what needs answers of other nodes.

@@ -25,6 +25,7 @@ use super::failures;
 use super::limits::{
     BYTES_FREE, DRAIN_BYTES_MAX, DRAIN_TIME, KEEPALIVE, OUT_BYTES, PIPELINE_BYTES_MAX, PIPELINE_MAX, READ_BYTES,
 };
+use super::meter::Named;
 use super::session::Session;
 use crate::front::server::Stopped;
 use crate::front::stall::Stall;
@@ -55,6 +56,8 @@ struct Begun {
     /// As the connection spoke when it was begun.
     protocol: Protocol,
     bytes: usize,
+    /// None: what came was no command.
+    named: Option<Named>,
 }
 
 enum Waiting {
@@ -163,7 +166,7 @@ impl Connection<'_> {
     }
 
     fn begin(&mut self, words: Vec<Bytes>) {
-        self.app.commands.fetch_add(1, Relaxed);
+        let named = Some(Named::of(&words[0]));
         let bytes = commands::bytes(&words);
         let outcome = match self.share.fit(self.held() + bytes) {
             true => commands::begin(self.app, &mut self.session, words),
@@ -174,7 +177,7 @@ impl Connection<'_> {
             Outcome::Later(answering) => Waiting::Later(answering),
         };
         // The answer to HELLO is the first in the new version.
-        self.commands.push_back(Begun { answer, protocol: self.session.protocol, bytes });
+        self.commands.push_back(Begun { answer, protocol: self.session.protocol, bytes, named });
         self.commands_bytes += bytes;
         self.ends |= self.session.quits;
     }
@@ -182,7 +185,7 @@ impl Connection<'_> {
     /// Answers what was begun, then this, and ends.
     fn end_with(&mut self, error: Reply) {
         let (answer, protocol) = (Waiting::Ready(error.into()), self.session.protocol);
-        self.commands.push_back(Begun { answer, protocol, bytes: 0 });
+        self.commands.push_back(Begun { answer, protocol, bytes: 0, named: None });
         (self.ends, self.in_error) = (true, true);
     }
 }
@@ -199,14 +202,16 @@ async fn answers(commands: &mut VecDeque<Begun>, bytes: &mut usize, app: &App, o
                 *answer = Waiting::Ready(answers);
             }
             some = true;
-            let Some(Begun { answer: Waiting::Ready(Answers { reply, .. }), protocol, bytes: held }) =
+            let Some(Begun { answer: Waiting::Ready(Answers { reply, .. }), protocol, bytes: held, named }) =
                 commands.pop_front()
             else {
                 break;
             };
             *bytes -= held;
-            if matches!(reply, Reply::Error(_)) {
-                app.errors.fetch_add(1, Relaxed);
+            match (named, &reply) {
+                (Some(named), reply) => app.meter.answered(named, reply),
+                (None, Reply::Error(text)) => app.meter.failed(text),
+                (None, _) => {}
             }
             reply.encode(protocol, out);
         }

@@ -14,6 +14,7 @@
 //! | `scan`, `glob` | keys of all partitions; patterns |
 //! | `failures` | the node's refusals as errors |
 //! | `app`, `session` | what all connections share, and what each is known by |
+//! | `meter` | what is counted |
 //!
 //! Absent: other types than strings, transactions, scripts, publishing, passwords, TLS; databases but 0.
 
@@ -25,6 +26,7 @@ mod failures;
 mod glob;
 mod lanes;
 mod limits;
+pub mod meter;
 mod op;
 mod scan;
 mod server;
@@ -33,4 +35,5 @@ mod session;
 pub use crate::front::server::bind;
 pub use app::{App, Times};
 pub use lanes::BUCKET;
+pub use meter::Meter;
 pub use server::Server;

@@ -27,10 +27,10 @@ impl Server {
             move |stream, stopped| {
                 let app = Arc::clone(&app);
                 async move {
-                    app.connections_begun.fetch_add(1, Relaxed);
-                    app.connections.fetch_add(1, Relaxed);
+                    app.meter.connections_begun.fetch_add(1, Relaxed);
+                    app.meter.connections.fetch_add(1, Relaxed);
                     connection::serve(stream, &app, stopped).await;
-                    app.connections.fetch_sub(1, Relaxed);
+                    app.meter.connections.fetch_sub(1, Relaxed);
                 }
             }
         };

@@ -30,7 +30,7 @@ pub(crate) fn serve(times: Times) -> Served {
     let addr = listener.local_addr().unwrap();
     let meter = Arc::new(Meter::default());
     let node = Alone::start(Arc::clone(&meter));
-    let app = App::new(node.inside.clone(), meter, CLUSTER, node.addr.clone(), times);
+    let app = App::new(node.inside.clone(), meter, CLUSTER, node.addr.clone(), times).with_resp(Arc::default());
     let server = Server::start(listener, app).unwrap();
     Served { addr, node, server: Some(server) }
 }

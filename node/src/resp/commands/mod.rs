@@ -79,7 +79,12 @@ pub(super) fn bytes(words: &[Bytes]) -> usize {
 
 /// A command by its name, in whatever case.
 pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
+    place(name).map(|at| &COMMANDS[at])
+}
+
+/// A command's place in the table, by its name in whatever case.
+pub(super) fn place(name: &[u8]) -> Option<usize> {
+    COMMANDS.iter().position(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
 }
 
 /// As Redis says it.

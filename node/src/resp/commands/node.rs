@@ -68,13 +68,13 @@ fn sections(app: &App) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("uptime_in_seconds", app.began.elapsed().as_secs().to_string()),
     ];
     let clients = vec![
-        ("connected_clients", app.connections.load(Relaxed).to_string()),
+        ("connected_clients", app.meter.connections.load(Relaxed).to_string()),
         ("maxclients", CONNECTIONS_MAX.to_string()),
     ];
     let stats = vec![
-        ("total_connections_received", app.connections_begun.load(Relaxed).to_string()),
-        ("total_commands_processed", app.commands.load(Relaxed).to_string()),
-        ("total_error_replies", app.errors.load(Relaxed).to_string()),
+        ("total_connections_received", app.meter.connections_begun.load(Relaxed).to_string()),
+        ("total_commands_processed", app.meter.commands_answered().to_string()),
+        ("total_error_replies", app.meter.errors_said().to_string()),
     ];
     let replication = vec![("role", "master".into()), ("connected_slaves", "0".into())];
     vec![

@@ -17,6 +17,11 @@ pub(in crate::resp) struct Command {
 }
 
 impl Command {
+    /// In small letters.
+    pub(in crate::resp) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// May it have so many words?
     pub(super) fn takes(&self, words: usize) -> bool {
         match usize::try_from(self.arity) {
