@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::call::{call, deadline_in};
 use crate::client::unexpected;
 use crate::keys::Keys;
+use crate::many::Many;
 use crate::request::{Delete, Get, Put};
 use crate::retry::Kind;
 use crate::routing::Target;
@@ -53,6 +54,25 @@ impl Bucket {
     /// Deletes what the coordinator's own copy holds of a key; with [`over`](Delete::over), only what was seen.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Delete {
         Delete::new(self.clone(), own(key.as_ref()))
+    }
+
+    /// Reads many keys: [`get`](Bucket::get) for each, some under way at a time. See [`Many`].
+    pub fn get_many(&self, keys: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Many<Get> {
+        self.many(keys.into_iter().map(|key| (own(key.as_ref()), self.get(key))))
+    }
+
+    /// Writes many keys: [`put`](Bucket::put) for each, some under way at a time. See [`Many`].
+    pub fn put_many(&self, pairs: impl IntoIterator<Item = (impl AsRef<[u8]>, impl Into<Bytes>)>) -> Many<Put> {
+        self.many(pairs.into_iter().map(|(key, value)| (own(key.as_ref()), self.put(key, value))))
+    }
+
+    /// Deletes many keys: [`delete`](Bucket::delete) for each, some under way at a time. See [`Many`].
+    pub fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Many<Delete> {
+        self.many(keys.into_iter().map(|key| (own(key.as_ref()), self.delete(key))))
+    }
+
+    fn many<R>(&self, requests: impl Iterator<Item = (Bytes, R)>) -> Many<R> {
+        Many::new(self.clone(), requests.collect())
     }
 
     /// Reads a key, has `merge` make one value of what was read, and writes that over it. See [`Update`].

@@ -34,6 +34,14 @@
 //! // Read, merge and write back in one.
 //! files.update("tags", |seen| Some(seen.into_vec().concat().into())).await?;
 //!
+//! // Many keys at once: an answer for each, in its place.
+//! for written in files.put_many([("b.txt", "one"), ("c.txt", "two")]).await {
+//!     written?;
+//! }
+//! for read in files.get_many(["b.txt", "c.txt"]).each(|get| get.r(Quorum::One)).await {
+//!     println!("{:?}", read?.single()?);
+//! }
+//!
 //! let mut keys = files.keys().prefix("a");
 //! while let Some(key) = keys.next().await? {
 //!     println!("{}", key.escape_ascii());
@@ -72,7 +80,7 @@
 //! | --- | --- |
 //! | `wire/` | the format on the wire: [`wire::Frame`], [`wire::Message`], [`wire::OutQueue`], [`wire::Decoder`] |
 //! | `client.rs`, `bucket.rs`, `request.rs` | what users hold: client, bucket, requests as builders |
-//! | `siblings.rs`, `update.rs`, `keys.rs` | values and contexts; read-merge-write; listings |
+//! | `siblings.rs`, `update.rs`, `keys.rs`, `many.rs` | values and contexts; read-merge-write; listings; batches |
 //! | `session.rs` | reads that see what was read and written before |
 //! | `call.rs`, `retry.rs`, `routing.rs` | one call's attempts; which are safe; where they go |
 //! | `health.rs`, `hedge.rs` | how well a node answers, and probes of those that are avoided; late reads sent to a second owner |
@@ -97,6 +105,7 @@ mod health;
 mod hedge;
 mod keys;
 mod link;
+mod many;
 mod operate;
 mod request;
 mod retry;
@@ -111,6 +120,7 @@ pub use client::{Client, Options, inspect};
 pub use dynode_ring::{Layout, NodeId};
 pub use error::{Changed, Error};
 pub use keys::Keys;
+pub use many::{Many, Request};
 pub use request::{Delete, Get, Put, Read, Written};
 pub use session::Session;
 pub use siblings::{Context, Siblings};

@@ -12,6 +12,10 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Requests in flight on one connection unless set otherwise. At 1 ms a request, 1,024 are a million a second.
 pub const IN_FLIGHT_DEFAULT: usize = 1024;
 
+/// Requests of a batch under way at one coordinator unless set otherwise: enough for full turns and gathered writes, few
+/// enough to leave places on the connection to others.
+pub const MANY_IN_FLIGHT: usize = 64;
+
 /// Most requests in flight on one connection: nodes bound their queues too, and answer `Overloaded` long before this.
 pub const IN_FLIGHT_MAX: usize = 65_536;
 

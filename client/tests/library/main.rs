@@ -2,6 +2,7 @@
 //! each is bounded in time.
 
 mod connecting;
+mod many;
 mod pipeline;
 mod retries;
 mod routes;
