@@ -182,7 +182,7 @@ enum Ended {
 
 async fn greet(addr: &str, stream: &mut TcpStream, read: &mut BytesMut, hello: &Hello) -> Result<Welcome, Error> {
     let mut out = OutQueue::new();
-    out.push(&Frame { request: 0, message: hello.clone().into(), body: Bytes::new() })?;
+    out.push(&Frame { request: 0, trace: None, message: hello.clone().into(), body: Bytes::new() })?;
     stream.write_all_buf(&mut out).await.map_err(|e| unreachable_at(addr, &e))?;
     let answer = loop {
         if let Some(frame) = Decoder::handshake().decode(read)? {

@@ -239,7 +239,8 @@ async fn serve(node: Arc<Node>, stream: TcpStream) -> Option<()> {
                 Some(Fault::Silence) => {}
                 Some(Fault::Fail(code)) => out.push(&failed(frame.request, code, "as the test asks for")).ok()?,
                 Some(Fault::Say(message)) => {
-                    out.push(&Frame { request: frame.request, message: *message, body: Bytes::new() }).ok()?;
+                    out.push(&Frame { request: frame.request, trace: None, message: *message, body: Bytes::new() })
+                        .ok()?;
                 }
                 Some(Fault::Garbage) => {
                     to.lock().await.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.ok()?;
@@ -292,8 +293,8 @@ impl Node {
     fn answer(&self, frame: Frame) -> Frame {
         let request = frame.request;
         match self.done(frame.message, frame.body) {
-            Ok((message, body)) => Frame { request, message, body },
-            Err(failure) => Frame { request, message: failure.into(), body: Bytes::new() },
+            Ok((message, body)) => Frame { request, trace: None, message, body },
+            Err(failure) => Frame { request, trace: None, message: failure.into(), body: Bytes::new() },
         }
     }
 
@@ -416,7 +417,7 @@ fn sealed(mark: u32, dots: &[u64]) -> Bytes {
 }
 
 fn failed(request: u64, code: ErrorCode, detail: &str) -> Frame {
-    Frame { request, message: failure(code, detail).into(), body: Bytes::new() }
+    Frame { request, trace: None, message: failure(code, detail).into(), body: Bytes::new() }
 }
 
 fn failure(code: ErrorCode, detail: &str) -> Failure {

@@ -272,7 +272,7 @@ mod tests {
     use crate::wire::GetLayout;
 
     fn answer(request: u64) -> Frame {
-        Frame { request, message: GetLayout {}.into(), body: Bytes::new() }
+        Frame { request, trace: None, message: GetLayout {}.into(), body: Bytes::new() }
     }
 
     fn poll(slots: &mut Slots, id: u64) -> Poll<Told> {

@@ -10,3 +10,5 @@ pub mod resp;
 pub mod shell;
 #[cfg(feature = "rocksdb")]
 pub mod start;
+#[cfg(feature = "otel")]
+pub mod telemetry;

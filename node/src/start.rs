@@ -87,6 +87,9 @@ pub enum StartError {
 /// What the node needs at its start is not to be had. Once it has run, a disk that fails does not end it; it is the reason
 /// given when the node is told to stop while it is fenced.
 pub fn run(settings: Settings) -> Result<(), StartError> {
+    #[cfg(feature = "otel")]
+    let _sending =
+        crate::telemetry::begin(&settings.name).map_err(|why| StartError::System(std::io::Error::other(why)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(serve(settings));
     // A rebuild under way is left where it is: the next start removes what it has made.

@@ -219,3 +219,31 @@ fn an_address_that_is_taken_is_an_error_at_the_start() {
     assert!(!started.status.success());
     assert!(said.contains(&http) && said.contains("choose another `http`"), "{said}");
 }
+
+/// What a request is called by goes with it to every copy that takes part, and their logs say so.
+#[test]
+fn a_request_is_known_by_its_name_in_the_logs_of_all_who_take_part() {
+    let dir = folder();
+    let Some((mut cluster, urls)) = cluster(dir.path()) else { return };
+    cluster.log_filter = Some("info,dynode::request=debug".into());
+    run(cluster.start_all()).unwrap();
+    let url = format!("{}/kv/b/k?w=all&strict=true", urls[0]);
+    let until = Instant::now() + WITHIN;
+    while curl(&["-X", "PUT", &url, "-d", "first"]).0 != 204 {
+        assert!(Instant::now() < until, "the cluster does not take writes of all owners");
+    }
+    let (status, body) = curl(&["-X", "PUT", &url, "-H", "X-Request-Id: call-me-7c4e", "-d", "second"]);
+    assert_eq!(status, 204, "{body}");
+    let parts = |node: &tests::processes::Node| -> Vec<String> {
+        let log = std::fs::read_to_string(node.dir.join("dynode.log")).unwrap();
+        let lines = log.lines().filter(|line| line.contains("id=call-me-7c4e") && line.contains("outcome=\"done\""));
+        lines.map(|line| line.split("what=").nth(1).unwrap().split('"').nth(1).unwrap().to_string()).collect()
+    };
+    // All have acknowledged before the answer, and log before they do.
+    let mut all: Vec<String> = cluster.nodes.iter().flat_map(parts).collect();
+    all.sort();
+    assert_eq!(all, ["Put", "Replicate", "Replicate"]);
+    for node in &cluster.nodes {
+        assert_eq!(parts(node).len(), 1, "{}", node.name);
+    }
+}

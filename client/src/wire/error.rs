@@ -57,6 +57,10 @@ pub enum WireError {
         header: u64,
     },
 
+    /// What stands where a request's trace should is none.
+    #[error("a frame's trace makes no sense: the other side is probably another release")]
+    Trace,
+
     /// The header is not what its kind asks for, although the checksum fits.
     #[error("a frame's header makes no sense ({detail}): the other side is probably another release")]
     Header {

@@ -6,7 +6,10 @@ use super::handshake::{VERSION_NEWEST, VERSION_OLDEST};
 use super::limits::{
     BODY_BYTES_MAX, FIXED_BYTES, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES_MAX, REQUEST_BYTES_MAX,
 };
-use super::{Message, WireError};
+use super::{Message, Trace, WireError};
+
+/// The flag that says: a [`Trace`] stands between the fixed part and the header.
+const TRACED: u16 = 1;
 
 /// What the length does not count: itself and the checksum.
 const UNCOUNTED: usize = 8;
@@ -16,6 +19,8 @@ const UNCOUNTED: usize = 8;
 pub struct Frame {
     /// The request id: chosen by the asking side, repeated by the answer. Ids are per connection and direction.
     pub request: u64,
+    /// By what the request is known in logs and traces, where somebody wants it.
+    pub trace: Option<Box<Trace>>,
     /// The message.
     pub message: Message,
     /// The raw bytes that follow it (see the message for what they are). When decoded this shares the memory of the read
@@ -31,12 +36,13 @@ pub struct Frame {
 /// [`WireError::DoesNotFit`], and then `out` is as it was.
 pub fn encode(request: u64, message: &Message, body: &[u8], out: &mut BytesMut) -> Result<(), WireError> {
     out.reserve(FIXED_BYTES + body.len());
-    encode_with(request, message, body, true, out)
+    encode_with(request, None, message, body, true, out)
 }
 
 /// As [`encode`]; when not `copied`, the frame counts the body but the caller appends it.
 pub(super) fn encode_with(
     request: u64,
+    trace: Option<&Trace>,
     message: &Message,
     body: &[u8],
     copied: bool,
@@ -47,16 +53,23 @@ pub(super) fn encode_with(
     fixed[8] = VERSION_NEWEST;
     fixed[9] = message.kind();
     fixed[12..20].copy_from_slice(&request.to_le_bytes());
+    if trace.is_some() {
+        fixed[10..12].copy_from_slice(&TRACED.to_le_bytes());
+    }
     out.put_slice(&fixed);
+    if let Some(trace) = trace {
+        trace.encode(out);
+    }
+    let before_header = out.len() - start;
     message.encode_header(out);
 
-    let header = out.len() - start - FIXED_BYTES;
+    let header = out.len() - start - before_header;
     if header > HEADER_BYTES_MAX || body.len() > BODY_BYTES_MAX {
         out.truncate(start);
         return Err(WireError::DoesNotFit { kind: message.name(), header, body: body.len() });
     }
     // Both fit: the bounds above together are far below 4 GiB.
-    let length = (FIXED_BYTES - UNCOUNTED + header + body.len()) as u32;
+    let length = (before_header - UNCOUNTED + header + body.len()) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     out[start + 20..start + 24].copy_from_slice(&(header as u32).to_le_bytes());
     if copied {
@@ -111,13 +124,23 @@ impl Decoder {
     ///
     /// Any [`WireError`] but `DoesNotFit`. The connection should be closed then; calling again gives the same error.
     pub fn decode(&self, buf: &mut BytesMut) -> Result<Option<Frame>, WireError> {
-        let Some((total, header_end)) = self.check(buf)? else { return Ok(None) };
+        let Some((total, is_traced)) = self.check(buf)? else { return Ok(None) };
         let expected = u32_at(buf, 4);
         let found = crc32fast::hash(&buf[UNCOUNTED..total]);
         if found != expected {
             return Err(WireError::Checksum { expected, found });
         }
-        let message = Message::decode_header(buf[9], &buf[FIXED_BYTES..header_end])?;
+        let (mut header_at, mut trace) = (FIXED_BYTES, None);
+        if is_traced {
+            let found = Trace::decode(&buf[FIXED_BYTES..total])?;
+            header_at += found.len_bytes();
+            trace = Some(Box::new(found));
+        }
+        let header_end = header_at + u32_at(buf, 20) as usize;
+        if header_end > total {
+            return Err(header_length(total, buf));
+        }
+        let message = Message::decode_header(buf[9], &buf[header_at..header_end])?;
         let request = u64::from(u32_at(buf, 12)) | u64::from(u32_at(buf, 16)) << 32;
         let body = if header_end == total {
             buf.advance(total);
@@ -127,11 +150,11 @@ impl Decoder {
             frame.advance(header_end);
             frame.freeze()
         };
-        Ok(Some(Frame { request, message, body }))
+        Ok(Some(Frame { request, trace, message, body }))
     }
 
-    /// Checks what has come of the fixed part. When the whole frame is there: its length and where its header ends.
-    fn check(&self, buf: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
+    /// Checks what has come of the fixed part. When the whole frame is there: its length, and whether it has a trace.
+    fn check(&self, buf: &[u8]) -> Result<Option<(usize, bool)>, WireError> {
         if buf.len() < 4 {
             return Ok(None);
         }
@@ -152,14 +175,14 @@ impl Decoder {
             return Ok(None);
         }
         let flags = u16::from_le_bytes([buf[10], buf[11]]);
-        if flags != 0 {
+        if flags & !TRACED != 0 {
             return Err(WireError::Flags(flags));
         }
         let header = u32_at(buf, 20) as usize;
         if header > HEADER_BYTES_MAX || header > total - FIXED_BYTES {
-            return Err(WireError::HeaderLength { frame: bytes, header: header as u64 });
+            return Err(header_length(total, buf));
         }
-        Ok((buf.len() >= total).then_some((total, FIXED_BYTES + header)))
+        Ok((buf.len() >= total).then_some((total, flags == TRACED)))
     }
 }
 
@@ -167,6 +190,10 @@ impl Default for Decoder {
     fn default() -> Decoder {
         Decoder::new()
     }
+}
+
+fn header_length(total: usize, buf: &[u8]) -> WireError {
+    WireError::HeaderLength { frame: total as u64, header: u64::from(u32_at(buf, 20)) }
 }
 
 /// The number at `at`. The caller has checked that it is there.

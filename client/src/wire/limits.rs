@@ -47,8 +47,14 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// length.
 pub const FIXED_BYTES: usize = 24;
 
+/// Longest name of a request in bytes. It is logged, and has to fit the one byte that says its length.
+pub const REQUEST_NAME_BYTES_MAX: usize = 255;
+
+/// Longest [`Trace`](super::Trace) in bytes: trace, step, and a name with its length.
+pub const TRACE_BYTES_MAX: usize = 16 + 8 + 1 + REQUEST_NAME_BYTES_MAX;
+
 /// Longest frame in bytes, all included. Whatever announces more is refused when its first four bytes have come.
-pub const FRAME_BYTES_MAX: usize = FIXED_BYTES + HEADER_BYTES_MAX + BODY_BYTES_MAX;
+pub const FRAME_BYTES_MAX: usize = FIXED_BYTES + TRACE_BYTES_MAX + HEADER_BYTES_MAX + BODY_BYTES_MAX;
 
 /// A frame from a client, in bytes: a value, its key and bucket and the largest context, with as much room again for the
 /// header's own bytes. What is larger is refused before it is buffered.

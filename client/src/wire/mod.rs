@@ -8,10 +8,11 @@
 //! | 4..8 | CRC-32 of all bytes after the first eight |
 //! | 8 | version of the format |
 //! | 9 | kind of the [`Message`] |
-//! | 10..12 | flags: none exist yet, must be 0 |
+//! | 10..12 | flags: 1: a [`Trace`] follows the fixed part; all others must be 0 |
 //! | 12..20 | request id: an answer repeats the one it answers |
 //! | 20..24 | length of the header |
-//! | 24.. | the header (a struct of [`message`], encoded by bincode), then the body: raw bytes |
+//! | 24.. | the trace, where there is one: 16 bytes trace, 8 bytes step, the name behind its length |
+//! | then | the header (a struct of [`message`], encoded by bincode), then the body: raw bytes |
 //!
 //! Many requests are in flight on a connection, and answers come in any order. The first frame each way is the
 //! [handshake]. [`OutQueue`] gathers frames to write, [`Decoder`] takes them out of what was read.
@@ -24,7 +25,7 @@
 //! use dynode_client::wire::{self, Frame, GetLayout, OutQueue};
 //!
 //! let mut out = OutQueue::new();
-//! out.push(&Frame { request: 7, message: GetLayout {}.into(), body: Bytes::new() })?;
+//! out.push(&Frame { request: 7, trace: None, message: GetLayout {}.into(), body: Bytes::new() })?;
 //!
 //! let mut read = BytesMut::from(&out.copy_to_bytes(out.remaining())[..]);
 //! let frame = wire::decode(&mut read)?.expect("a whole frame");
@@ -41,6 +42,7 @@ mod error;
 mod frame;
 mod header;
 mod queue;
+mod trace;
 
 pub use error::WireError;
 pub use frame::{Decoder, Frame, decode, encode};
@@ -48,3 +50,4 @@ pub use handshake::{VERSION_NEWEST, VERSION_OLDEST, agree};
 pub use message::*;
 pub use meta::{BadEnvelope, Expiry, Hlc, Meta};
 pub use queue::OutQueue;
+pub use trace::Trace;

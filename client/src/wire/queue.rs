@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::encode_with;
 use super::limits::BODY_COPIED_MAX;
-use super::{Frame, Message, WireError};
+use super::{Frame, Message, Trace, WireError};
 
 /// An emptied queue keeps at most so much memory for the next turn: the ordinary turn's writes fit, a rare burst is
 /// given back.
@@ -42,7 +42,7 @@ impl OutQueue {
     ///
     /// [`WireError::DoesNotFit`], and then the queue is as it was.
     pub fn push(&mut self, frame: &Frame) -> Result<(), WireError> {
-        self.push_parts(frame.request, &frame.message, &frame.body)
+        self.push_traced(frame.request, frame.trace.as_deref(), &frame.message, &frame.body)
     }
 
     /// Appends a frame that is still in parts. The body is cloned (not copied) when it is long.
@@ -51,8 +51,23 @@ impl OutQueue {
     ///
     /// [`WireError::DoesNotFit`], and then the queue is as it was.
     pub fn push_parts(&mut self, request: u64, message: &Message, body: &Bytes) -> Result<(), WireError> {
+        self.push_traced(request, None, message, body)
+    }
+
+    /// As [`push_parts`](OutQueue::push_parts), with what the request is known by.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn push_traced(
+        &mut self,
+        request: u64,
+        trace: Option<&Trace>,
+        message: &Message,
+        body: &Bytes,
+    ) -> Result<(), WireError> {
         let copied = body.len() <= BODY_COPIED_MAX;
-        encode_with(request, message, body, copied, &mut self.tail)?;
+        encode_with(request, trace, message, body, copied, &mut self.tail)?;
         if !copied {
             self.push_chunk_tail();
             self.chunks_bytes += body.len();

@@ -72,6 +72,18 @@ fn each_field_is_checked() {
         decode(&mut raw(1, 23, 0, u32::MAX, &[0; 9])),
         Err(WireError::HeaderLength { frame: 33, header: u64::from(u32::MAX) })
     );
+    // A trace that is cut off, whose name has no bytes or bad ones, and one with a header behind it that is too long.
+    assert_eq!(decode(&mut raw(1, 23, 1, 0, &[0; 24])), Err(WireError::Trace));
+    assert_eq!(decode(&mut raw(1, 23, 1, 0, &[0; 25])), Err(WireError::Trace));
+    let named = |rest: &[u8]| [&[0; 24][..], rest].concat();
+    assert_eq!(decode(&mut raw(1, 23, 1, 0, &named(&[2, b'a']))), Err(WireError::Trace));
+    assert_eq!(decode(&mut raw(1, 23, 1, 0, &named(&[1, b'\n']))), Err(WireError::Trace));
+    assert!(matches!(decode(&mut raw(1, 23, 1, 0, &named(&[1, b'a']))), Ok(Some(_))));
+    assert_eq!(
+        decode(&mut raw(1, 23, 1, 9, &named(&[1, b'a']))),
+        Err(WireError::HeaderLength { frame: 50, header: 9 })
+    );
+    assert_eq!(decode(&mut raw(1, 23, 3, 0, &named(&[1, b'a']))), Err(WireError::Flags(3)));
     // A header with something behind it, and one that is too short.
     assert!(matches!(decode(&mut raw(1, 23, 0, 1, &[0])), Err(WireError::Header { .. })));
     assert!(matches!(decode(&mut raw(1, 65, 0, 0, &[1])), Err(WireError::Header { .. })));
@@ -89,7 +101,7 @@ fn an_error_stays() {
 #[test]
 fn a_body_is_split_off_without_a_copy() {
     let body = Bytes::from(vec![7; 1000]);
-    let mut bytes = encoded(&Frame { request: 1, message: Report {}.into(), body });
+    let mut bytes = encoded(&Frame { request: 1, trace: None, message: Report {}.into(), body });
     let at = bytes.as_ptr() as usize + bytes.len() - 1000;
     let frame = decode(&mut bytes).unwrap().unwrap();
     assert_eq!(frame.body.as_ptr() as usize, at);

@@ -14,7 +14,7 @@ fn frames_with_long_bodies() -> Vec<Frame> {
         [(2, BODY_COPIED_MAX), (3, BODY_COPIED_MAX + 1), (4, 3 * BODY_COPIED_MAX), (20, BODY_COPIED_MAX + 7)]
     {
         let body = (0..len).map(|i| (i * 31) as u8).collect();
-        frames.insert(at, Frame { request: at as u64, message: Report {}.into(), body });
+        frames.insert(at, Frame { request: at as u64, trace: None, message: Report {}.into(), body });
     }
     frames
 }

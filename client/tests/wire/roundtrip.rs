@@ -247,8 +247,13 @@ fn liveness_message() -> impl Strategy<Value = Message> {
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
-    (any::<u64>(), prop_oneof![client_message(), peer_message()], bytes()).prop_map(|(request, message, body)| Frame {
+    let trace = option::of(("[ -~]{1,255}", any::<[u8; 16]>(), any::<[u8; 8]>()));
+    let trace = trace
+        .prop_map(|trace| trace.map(|(name, id, parent)| Box::new(Trace::named(&name).unwrap().within(id, parent))));
+    let message = prop_oneof![client_message(), peer_message()];
+    (any::<u64>(), trace, message, bytes()).prop_map(|(request, trace, message, body)| Frame {
         request,
+        trace,
         message,
         body,
     })
@@ -279,7 +284,7 @@ fn the_largest_layout_fits() {
     let members = (0..4096).map(|node| member(u64::MAX - node)).collect();
     let owners = (0..65_536).map(|p| (0..8).map(|i| 250 + ((p + i) % 3800) as u16).collect()).collect();
     let layout = LayoutIs { epoch: u64::MAX, replicas: 8, members, owners };
-    let frame = Frame { request: 1, message: layout.into(), body: Bytes::new() };
+    let frame = Frame { request: 1, trace: None, message: layout.into(), body: Bytes::new() };
     assert_eq!(decode(&mut encoded(&frame)).unwrap(), Some(frame));
 }
 
@@ -287,7 +292,12 @@ fn the_largest_layout_fits() {
 #[test]
 fn the_largest_page_of_keys_fits() {
     let keys = (0..limits::KEYS_PAGE_MAX).map(|_| Bytes::from(vec![b'k'; limits::KEY_BYTES_MAX])).collect();
-    let frame = Frame { request: 1, message: Keys { keys, more: true, recovering: false }.into(), body: Bytes::new() };
+    let frame = Frame {
+        request: 1,
+        trace: None,
+        message: Keys { keys, more: true, recovering: false }.into(),
+        body: Bytes::new(),
+    };
     assert_eq!(decode(&mut encoded(&frame)).unwrap(), Some(frame));
 }
 
@@ -297,6 +307,6 @@ fn the_most_members_fit() {
     let rumour =
         |node| Rumour { node: u64::MAX - node, incarnation: u64::MAX, state: MemberState::Suspect { by: node } };
     let members = Members { incarnation: u64::MAX, rumours: (0..4096).map(rumour).collect() };
-    let frame = Frame { request: 1, message: members.into(), body: Bytes::new() };
+    let frame = Frame { request: 1, trace: None, message: members.into(), body: Bytes::new() };
     assert_eq!(decode(&mut encoded(&frame)).unwrap(), Some(frame));
 }

@@ -1,6 +1,6 @@
 //! One frame of each kind, with every field away from its default.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use dynode_client::wire::*;
 
 fn b(text: &'static str) -> Bytes {
@@ -250,13 +250,21 @@ pub(crate) fn samples() -> Vec<Frame> {
         (GetSync { now: true }.into(), b("")),
     ];
     let numbered = frames.into_iter().zip(0x0102_0304_0506_0700..);
-    numbered.map(|((message, body), request)| Frame { request, message, body }).collect()
+    let plain = numbered.map(|((message, body), request)| Frame { request, trace: None, message, body });
+    plain.chain([traced()]).collect()
+}
+
+/// A request that is known by a name.
+fn traced() -> Frame {
+    let trace = Trace::named("7c4e").unwrap().within([0xab; 16], [0xcd; 8]);
+    let message = Replicate { epoch: 3, partition: 17, required: false, timeout_ms: 9 }.into();
+    Frame { request: 5, trace: Some(Box::new(trace)), message, body: b("delta") }
 }
 
 pub(crate) fn encoded(frame: &Frame) -> BytesMut {
-    let mut out = BytesMut::new();
-    encode(frame.request, &frame.message, &frame.body, &mut out).unwrap();
-    out
+    let mut out = OutQueue::new();
+    out.push(frame).unwrap();
+    BytesMut::from(&out.copy_to_bytes(out.remaining())[..])
 }
 
 /// The bytes of a frame with this version, kind, flags and announced header length, its length and checksum right.

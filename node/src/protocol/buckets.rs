@@ -198,7 +198,8 @@ impl<E: Engine> Node<E> {
     fn keep(&mut self, bucket: &Bytes, said: Said) {
         let bucket = Bytes::copy_from_slice(bucket); // what came shares the memory of a whole read
         self.buckets.said.insert(bucket.clone(), said);
-        let frame = Frame { request: 0, message: self.buckets.is(&bucket, self.n()).into(), body: Bytes::new() };
+        let frame =
+            Frame { request: 0, trace: None, message: self.buckets.is(&bucket, self.n()).into(), body: Bytes::new() };
         let mut note = BytesMut::new();
         // A name within its limit fits into a frame.
         if wire::encode(frame.request, &frame.message, &frame.body, &mut note).is_ok() {

@@ -316,6 +316,11 @@ impl Effects {
         self.list.push(Effect::Observe(what));
     }
 
+    /// What has been added since there were so many.
+    pub fn since(&self, from: usize) -> &[Effect] {
+        self.list.get(from..).unwrap_or_default()
+    }
+
     /// The peers that were asked something that wants an answer, from the `from`-th effect on.
     pub(super) fn asked_since(&self, from: usize) -> impl Iterator<Item = NodeId> + '_ {
         self.list[from..].iter().filter_map(|effect| match effect {

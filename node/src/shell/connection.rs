@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use dynode_client::wire::{Decoder, Frame, Message, OutQueue, WireError};
+use dynode_client::wire::{Decoder, Frame, Message, OutQueue, Trace, WireError};
 use dynode_ring::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -100,6 +100,17 @@ impl Connection {
     /// Writes as much as the socket takes.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
         while !self.out.is_empty() {
+    /// Queues a request, with what it is known by.
+    pub(super) fn ask(
+        &mut self,
+        request: u64,
+        trace: Option<&Trace>,
+        message: &Message,
+        body: &Bytes,
+    ) -> Result<(), WireError> {
+        self.out.push_traced(request, trace, message, body)
+    }
+
             match pin!(self.stream.write_buf(&mut self.out)).poll(cx) {
                 Poll::Ready(Ok(0)) => return Err(Over::Closed),
                 Poll::Ready(Ok(_)) => {}

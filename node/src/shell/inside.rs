@@ -14,15 +14,26 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dynode_client::wire::{ErrorCode, Failure, Message};
+use dynode_client::wire::{ErrorCode, Failure, Message, Trace};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::limits::{INSIDE_A_TURN, INSIDE_BYTES_MAX, INSIDE_GRACE, INSIDE_REQUESTS_MAX};
+use super::traced::Traced;
 use crate::protocol::{Event, Origin, ReplyTo, failure};
 
 /// The number that stands for the inner door where others have a connection's; real ones begin at 1.
 pub(super) const CONNECTION: u64 = 0;
+
+tokio::task_local! {
+    /// By what the request that a front end is at is known.
+    static TRACE: Trace;
+}
+
+/// Does a front end's work for a request that somebody wants to follow: whatever it asks the node goes under that name.
+pub async fn under<F: Future>(trace: Trace, work: F) -> F::Output {
+    TRACE.scope(trace, work).await
+}
 
 /// What the node says: a message and its body.
 pub type Answer = (Message, Bytes);
@@ -51,6 +62,7 @@ struct Asked {
     message: Message,
     body: Bytes,
     deadline: Instant,
+    trace: Option<Trace>,
     /// Whoever sets it first decides: the loop, that it takes the request, or the asker, that it no longer may.
     claimed: Arc<AtomicBool>,
     waiting: Waiting,
@@ -113,7 +125,8 @@ impl Inside {
         let size = u32::try_from(body.len().min(INSIDE_BYTES_MAX)).unwrap_or(u32::MAX);
         let _request = Arc::clone(&self.requests).acquire_owned().await.map_err(|_| closed())?;
         let _bytes = Arc::clone(&self.bytes).acquire_many_owned(size).await.map_err(|_| closed())?;
-        let asked = Asked { message, body, deadline, claimed, waiting: Waiting { answer, _request }, _bytes };
+        let trace = TRACE.try_with(Trace::clone).ok();
+        let asked = Asked { message, body, deadline, trace, claimed, waiting: Waiting { answer, _request }, _bytes };
         self.asked.send(asked).await.map_err(|_| closed())
     }
 }
@@ -139,7 +152,7 @@ impl Door {
     }
 
     /// Takes what waits, a bounded number. Wakes the loop when more comes; true if there may be more without that.
-    pub(super) fn poll_requests(&mut self, cx: &mut Context<'_>, events: &mut Vec<Event>) -> bool {
+    pub(super) fn poll_requests(&mut self, cx: &mut Context<'_>, events: &mut Vec<Event>, traced: &mut Traced) -> bool {
         self.forget_the_gone();
         for _ in 0..INSIDE_A_TURN {
             let Poll::Ready(Some(asked)) = self.asked.poll_recv(cx) else { return false };
@@ -153,7 +166,10 @@ impl Door {
             let reply_to = ReplyTo { connection: CONNECTION, request: self.next };
             self.waiting.insert(self.next, asked.waiting);
             self.next += 1;
-            let Asked { message, body, .. } = asked;
+            let Asked { message, body, trace, .. } = asked;
+            if let Some(trace) = trace {
+                traced.begin(reply_to, trace, &message, None);
+            }
             events.push(Event::Request { from: Origin::Client, reply_to, message, body });
         }
         true

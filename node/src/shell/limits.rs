@@ -67,6 +67,12 @@ pub(super) const STARTED_MAX: usize = 2 * crate::limits::OPERATIONS_MAX;
 pub(super) const TURNS_WITHOUT_PAUSE: usize = 4;
 
 /// Which partitions are hot is seen by one request in so many: a hash of a key costs as much as a thirtieth of a get.
+/// Requests that are followed at once; further ones are done all the same.
+pub(super) const TRACED_MAX: usize = 1024;
+
+/// A request that was not answered for so long will not be: its asker has no more time, and the node neither.
+pub(super) const TRACED_FOR: Duration = Duration::from_secs(120);
+
 /// A prime, so that clients that ask in a rhythm are seen as they are.
 pub(super) const HOT_SAMPLE: u64 = 17;
 

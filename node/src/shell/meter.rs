@@ -127,7 +127,7 @@ impl Outcome {
         }
     }
 
-    fn of(answer: &Message) -> Outcome {
+    pub(super) fn of(answer: &Message) -> Outcome {
         let Message::Failure(failure) = answer else { return Outcome::Done };
         match failure.code {
             ErrorCode::QuorumNotMet | ErrorCode::NotSeenYet => Outcome::QuorumNotMet,

@@ -14,6 +14,8 @@ pub mod meter;
 mod observe;
 mod peers;
 pub mod space;
+pub mod step;
+mod traced;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -37,6 +39,7 @@ use self::meter::{Meter, Started};
 use self::observe::observe;
 use self::peers::{Called, Link, Peer};
 use self::space::Room;
+use self::traced::Traced;
 use crate::protocol::{Effect, Effects, Event, Node, Origin, ReplyTo, Time, failure};
 
 /// What the shell needs beside the node.
@@ -115,6 +118,7 @@ struct Shell<'a, E: Engine> {
     events: Vec<Event>,
     effects: Effects,
     started: Started,
+    traced: Traced,
     stopping: Option<Instant>,
 }
 
@@ -141,6 +145,7 @@ impl<'a, E: Engine> Shell<'a, E> {
             events: Vec::new(),
             effects: Effects::new(),
             started: Started::new(Arc::clone(&setup.meter)),
+            traced: Traced::new(&setup.name),
             stopping: None,
         }
     }
@@ -192,7 +197,11 @@ impl<'a, E: Engine> Shell<'a, E> {
         self.setup.meter.events.fetch_add(self.events.len() as u64, Relaxed);
         for event in self.events.drain(..) {
             self.started.take(&event, began, self.node.layout().partitions());
+            let (followed, before) = (self.traced.of(&event), self.effects.len());
             self.node.handle(now, event, &mut self.effects)?;
+            if let Some(to) = followed {
+                self.traced.led_to(to, self.effects.since(before));
+            }
         }
         let decided = Instant::now();
         self.node.end_turn()?;
@@ -204,6 +213,7 @@ impl<'a, E: Engine> Shell<'a, E> {
         for effect in effects.drain() {
             if let Effect::Reply { to, message, .. } = &effect {
                 self.started.end(*to, message, committed);
+                self.traced.answered(*to, message);
             }
             self.perform(effect);
         }
@@ -293,10 +303,12 @@ impl<'a, E: Engine> Shell<'a, E> {
                     _ => None,
                 };
                 let sent = number.and_then(|n| self.connections.get_mut(&n)).is_some_and(|connection| {
-                    connection.waiting() < out_bytes_max(&message) && connection.push(request, &message, &body).is_ok()
+                    connection.waiting() < out_bytes_max(&message)
+                        && connection.ask(request, trace, &message, &body).is_ok()
                 });
                 if !sent {
                     self.events.push(Event::Unsent { to, request });
+                let trace = self.traced.trace_of(request);
                 }
             }
             Effect::Observe(what) => observe(&what),
@@ -308,7 +320,7 @@ impl<'a, E: Engine> Shell<'a, E> {
         self.accept(cx);
         self.call_peers(cx);
         self.poll_connections(cx);
-        let more_inside = self.door.poll_requests(cx, &mut self.events);
+        let more_inside = self.door.poll_requests(cx, &mut self.events, &mut self.traced);
         self.drop_silent_strangers();
         if self.poll_timer(cx).is_ready() {
             self.events.push(Event::Tick);
@@ -328,6 +340,7 @@ impl<'a, E: Engine> Shell<'a, E> {
             let done = connection.poll_flush(cx).and_then(|()| {
                 connection.poll_frames(cx, limits::FRAMES_A_TURN, |connection, frame| {
                     if connection.role == Role::Stranger {
+        let (traced, peers) = (&mut self.traced, &self.peers);
                         strangers.remove(&number);
                         welcome(setup, node, connection, frame);
                     } else if asks_for_secret(setup, connection, &frame) {
@@ -340,6 +353,15 @@ impl<'a, E: Engine> Shell<'a, E> {
                 })
             });
             // What the greeting queued should not wait for the next wake-up.
+                        if let Frame { request, trace: Some(trace), message, .. } = &frame {
+                            let from = asker(connection.role, peers);
+                            traced.begin(
+                                ReplyTo { connection: number, request: *request },
+                                *trace.clone(),
+                                message,
+                                from,
+                            );
+                        }
             let done = done.and_then(|()| if connection.waiting() > 0 { connection.poll_flush(cx) } else { Ok(()) });
             match done {
                 Ok(()) => {}
@@ -539,10 +561,16 @@ fn role_of<E: Engine>(setup: &Setup, node: &Node<E>, role: &Greeting) -> Result<
 }
 
 fn event(connection: u64, role: Role, frame: Frame) -> Event {
-    let Frame { request, message, body } = frame;
+    let Frame { request, message, body, .. } = frame;
     let reply_to = ReplyTo { connection, request };
     match role {
         Role::PeerOut(from) => Event::Response { from, request, message, body },
+/// The peer that asks, by its name.
+fn asker(role: Role, peers: &BTreeMap<NodeId, Peer>) -> Option<String> {
+    let Role::PeerIn(node) = role else { return None };
+    Some(peers.get(&node).map_or_else(|| node.to_string(), |peer| peer.member.name.clone()))
+}
+
         Role::PeerIn(node) => Event::Request { from: Origin::Peer(node), reply_to, message, body },
         Role::Client | Role::Stranger => Event::Request { from: Origin::Client, reply_to, message, body },
     }

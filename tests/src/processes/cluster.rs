@@ -22,6 +22,8 @@ pub struct Cluster {
     binary: PathBuf,
     /// All its nodes.
     pub nodes: Vec<Node>,
+    /// What nodes that are started log: `DYNODE_LOG`.
+    pub log_filter: Option<String>,
 }
 
 /// Where a node to be is.
@@ -88,7 +90,7 @@ impl Cluster {
             file.write(&dir.join("dynode.toml")).map_err(|e| e.to_string())?;
             nodes.push(Node::new(&file, place.addr, dir, place.prefix)?);
         }
-        Ok(Cluster { binary, nodes })
+        Ok(Cluster { binary, nodes, log_filter: None })
     }
 
     /// The nodes of a cluster that runs already and has its folders here, as `dynode dev --data DIR` makes them. They
@@ -114,7 +116,7 @@ impl Cluster {
         nodes.sort_by_key(|node| (node.name.len(), node.name.clone()));
         match nodes.is_empty() {
             true => Err(format!("{}: no folder in it has a dynode.toml", data.display())),
-            false => Ok(Cluster { binary: binary()?, nodes }),
+            false => Ok(Cluster { binary: binary()?, nodes, log_filter: None }),
         }
     }
 
@@ -149,6 +151,9 @@ impl Cluster {
         let mut words = node.prefix.iter().map(Into::into).chain([self.binary.clone().into_os_string()]);
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).arg("start");
+        if let Some(filter) = &self.log_filter {
+            command.env("DYNODE_LOG", filter);
+        }
         if !node.kept {
             command.args(["--stop-with-parent", &std::process::id().to_string()]);
         }

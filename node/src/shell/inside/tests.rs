@@ -16,7 +16,7 @@ fn delete() -> Delete {
 async fn take(door: &mut Door, count: usize) -> Vec<ReplyTo> {
     let mut events = Vec::new();
     poll_fn(|cx| {
-        while door.poll_requests(cx, &mut events) {}
+        while door.poll_requests(cx, &mut events, &mut Traced::default()) {}
         if events.len() < count { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
@@ -59,12 +59,12 @@ async fn a_loop_that_stands_still_takes_nothing_that_is_late() {
     let refused = inside.ask(delete(), Bytes::new(), SHORT).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Overloaded, "it was never taken: nothing was changed");
     let mut events = Vec::new();
-    poll_fn(|cx| Poll::Ready(door.poll_requests(cx, &mut events))).await;
+    poll_fn(|cx| Poll::Ready(door.poll_requests(cx, &mut events, &mut Traced::default()))).await;
     assert!(events.is_empty(), "its asker has gone");
     // With the asker still in its grace: given back, and that is said.
     let late = async {
         tokio::time::sleep(SHORT * 2).await;
-        poll_fn(|cx| Poll::Ready(door.poll_requests(cx, &mut events))).await;
+        poll_fn(|cx| Poll::Ready(door.poll_requests(cx, &mut events, &mut Traced::default()))).await;
     };
     let (refused, ()) = tokio::join!(inside.ask(delete(), Bytes::new(), SHORT), late);
     assert_eq!(refused.unwrap_err().code, ErrorCode::Overloaded);
