@@ -9,8 +9,9 @@ use dynode_client::wire::{Decoder, Frame, Message, OutQueue, Trace, WireError};
 use dynode_ring::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
-use super::limits::{OUT_BYTES_PAUSE, READ_BYTES, UNACKNOWLEDGED_MAX};
+use super::limits::{OUT_BYTES_PAUSE, PART_TIME, READ_BYTES, UNACKNOWLEDGED_MAX};
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub(super) struct Connection {
     closing: bool,
     /// The buffer was filled: there may be more to read without a wake-up.
     more: bool,
+    /// Frames taken so far.
+    frames: u64,
+    /// What came of a frame was first seen then, after so many others.
+    part: Option<(u64, Instant)>,
 }
 
 /// A peer that is cut off without a word must not keep its connection for as long as TCP would.
@@ -54,6 +59,8 @@ pub(super) enum Over {
     Wire(#[from] WireError),
     #[error("done")]
     Done,
+    #[error("the rest of a request did not come in time, or its answers were not taken")]
+    Stuck,
 }
 
 impl Connection {
@@ -64,7 +71,18 @@ impl Connection {
             give_up_in_time(&stream);
         }
         let decoder = if role == Role::Stranger { Decoder::handshake() } else { Decoder::new() };
-        Connection { role, addr, stream, read, out: OutQueue::new(), decoder, closing: false, more: true }
+        Connection {
+            role,
+            addr,
+            stream,
+            read,
+            out: OutQueue::new(),
+            decoder,
+            closing: false,
+            more: true,
+            frames: 0,
+            part: None,
+        }
     }
 
     /// The greeting was accepted.
@@ -82,24 +100,6 @@ impl Connection {
         self.out.push_parts(request, message, body)
     }
 
-    /// Bytes that wait to be written.
-    pub(super) fn waiting(&self) -> usize {
-        self.out.len_bytes()
-    }
-
-    /// Writes what is queued, reads no more, and is then over.
-    pub(super) fn close_after_writing(&mut self) {
-        self.closing = true;
-    }
-
-    /// May there be frames without another wake-up?
-    pub(super) fn has_more(&self) -> bool {
-        self.more && !self.closing && self.waiting() < OUT_BYTES_PAUSE
-    }
-
-    /// Writes as much as the socket takes.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
-        while !self.out.is_empty() {
     /// Queues a request, with what it is known by.
     pub(super) fn ask(
         &mut self,
@@ -111,6 +111,39 @@ impl Connection {
         self.out.push_traced(request, trace, message, body)
     }
 
+    /// Bytes that wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len_bytes()
+    }
+
+    /// Writes what is queued, reads no more, and is then over.
+    pub(super) fn close_after_writing(&mut self) {
+        self.closing = true;
+    }
+
+    /// Has a client sent a part of a request and then no more of it for too long? To be asked now and then.
+    pub(super) fn is_stuck(&mut self, now: Instant) -> bool {
+        if self.role != Role::Client || self.read.is_empty() {
+            self.part = None;
+            return false;
+        }
+        match self.part {
+            Some((frames, since)) if frames == self.frames => now.saturating_duration_since(since) > PART_TIME,
+            _ => {
+                self.part = Some((self.frames, now));
+                false
+            }
+        }
+    }
+
+    /// May there be frames without another wake-up?
+    pub(super) fn has_more(&self) -> bool {
+        self.more && !self.closing && self.waiting() < OUT_BYTES_PAUSE
+    }
+
+    /// Writes as much as the socket takes.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+        while !self.out.is_empty() {
             match pin!(self.stream.write_buf(&mut self.out)).poll(cx) {
                 Poll::Ready(Ok(0)) => return Err(Over::Closed),
                 Poll::Ready(Ok(_)) => {}
@@ -156,10 +189,64 @@ impl Connection {
                 return Ok(taken);
             }
             match self.decoder.decode(&mut self.read)? {
-                Some(frame) => each(self, frame),
+                Some(frame) => {
+                    self.frames += 1;
+                    each(self, frame);
+                }
                 None => return Ok(taken),
             }
         }
         Ok(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use dynode_client::wire::{self, GetLayout};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A client's connection, and its other end.
+    async fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, addr) = listener.accept().await.unwrap();
+        (Connection::new(stream, addr, Role::Client, BytesMut::new()), far)
+    }
+
+    /// Reads until so many bytes of an unfinished frame are there, and so many frames came.
+    async fn read(connection: &mut Connection, part: usize, frames: u64) {
+        poll_fn(|cx| {
+            connection.poll_frames(cx, 100, |_, _| {}).unwrap();
+            let has = connection.read.len() == part && connection.frames == frames;
+            if has { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn who_sends_a_part_of_a_request_and_no_more_is_stuck() {
+        let (mut connection, mut far) = pair().await;
+        let mut frame = BytesMut::new();
+        wire::encode(7, &GetLayout {}.into(), &[], &mut frame).unwrap();
+        let begun = Instant::now();
+        let late = begun + PART_TIME + Duration::from_secs(1);
+        assert!(!connection.is_stuck(begun) && !connection.is_stuck(late), "who says nothing waits for nothing");
+        far.write_all(&frame[..9]).await.unwrap();
+        read(&mut connection, 9, 0).await;
+        assert!(!connection.is_stuck(begun) && !connection.is_stuck(begun + PART_TIME));
+        assert!(connection.is_stuck(late));
+        // The rest comes after all, and a part of another one.
+        far.write_all(&frame[9..]).await.unwrap();
+        far.write_all(&frame[..5]).await.unwrap();
+        read(&mut connection, 5, 1).await;
+        assert!(!connection.is_stuck(late), "that is another one");
+        assert!(connection.is_stuck(late + PART_TIME + Duration::from_secs(1)));
+        connection.role = Role::PeerIn(NodeId(1));
+        assert!(!connection.is_stuck(late + 2 * PART_TIME), "of peers there are other signs");
     }
 }

@@ -43,6 +43,10 @@ pub(super) const GREETING_TIME: Duration = Duration::from_secs(5);
 pub(super) const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 pub(super) const RECONNECT_MOST: Duration = Duration::from_secs(1);
 
+/// A client has so long for the rest of a request of which a part has come: the largest value at 1 Mbit/s. Who sends parts
+/// and no more, or takes no answers, keeps neither memory nor a place for ever.
+pub(super) const PART_TIME: Duration = Duration::from_secs(60);
+
 /// A stopping node gives operations under way so long.
 pub(super) const DRAIN_TIME: Duration = Duration::from_secs(10);
 
@@ -63,16 +67,16 @@ pub(super) const INSIDE_GRACE: Duration = Duration::from_secs(1);
 /// Operations whose time is taken: twice as many as can be under way, those included that are refused at once.
 pub(super) const STARTED_MAX: usize = 2 * crate::limits::OPERATIONS_MAX;
 
-/// Turns without a pause, after which the runtime looks for new readiness of sockets.
-pub(super) const TURNS_WITHOUT_PAUSE: usize = 4;
-
-/// Which partitions are hot is seen by one request in so many: a hash of a key costs as much as a thirtieth of a get.
 /// Requests that are followed at once; further ones are done all the same.
 pub(super) const TRACED_MAX: usize = 1024;
 
 /// A request that was not answered for so long will not be: its asker has no more time, and the node neither.
 pub(super) const TRACED_FOR: Duration = Duration::from_secs(120);
 
+/// Turns without a pause, after which the runtime looks for new readiness of sockets.
+pub(super) const TURNS_WITHOUT_PAUSE: usize = 4;
+
+/// Which partitions are hot is seen by one request in so many: a hash of a key costs as much as a thirtieth of a get.
 /// A prime, so that clients that ask in a rhythm are seen as they are.
 pub(super) const HOT_SAMPLE: u64 = 17;
 

@@ -222,7 +222,7 @@ impl<'a, E: Engine> Shell<'a, E> {
         Ok(())
     }
 
-    /// The wall clock may be set while the node runs.
+    /// The wall clock may be set while the node runs; what else is looked at once a second.
     fn look_at_the_wall_clock(&mut self) {
         if self.wall_asked.elapsed() < limits::WALL_EVERY {
             return;
@@ -230,6 +230,11 @@ impl<'a, E: Engine> Shell<'a, E> {
         self.wall_asked = Instant::now();
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         self.node.wall_clock_is(self.now(), since_1970.as_millis() as u64);
+        let now = Instant::now();
+        let stuck =
+            self.connections.iter_mut().filter_map(|(number, connection)| connection.is_stuck(now).then_some(*number));
+        let stuck: Vec<u64> = stuck.collect();
+        stuck.into_iter().for_each(|number| self.close(number, &Over::Stuck));
         let hot = self.started.hot();
         self.node.measured_is(self.setup.meter.report(&hot));
     }
@@ -302,13 +307,13 @@ impl<'a, E: Engine> Shell<'a, E> {
                     Some(Link::Up(number)) => Some(*number),
                     _ => None,
                 };
+                let trace = self.traced.trace_of(request);
                 let sent = number.and_then(|n| self.connections.get_mut(&n)).is_some_and(|connection| {
                     connection.waiting() < out_bytes_max(&message)
                         && connection.ask(request, trace, &message, &body).is_ok()
                 });
                 if !sent {
                     self.events.push(Event::Unsent { to, request });
-                let trace = self.traced.trace_of(request);
                 }
             }
             Effect::Observe(what) => observe(&what),
@@ -335,12 +340,12 @@ impl<'a, E: Engine> Shell<'a, E> {
         let mut over = Vec::new();
         let events = &mut self.events;
         let (setup, node, strangers) = (self.setup, &self.node, &mut self.strangers);
+        let (traced, peers) = (&mut self.traced, &self.peers);
         for (number, connection) in &mut self.connections {
             let number = *number;
             let done = connection.poll_flush(cx).and_then(|()| {
                 connection.poll_frames(cx, limits::FRAMES_A_TURN, |connection, frame| {
                     if connection.role == Role::Stranger {
-        let (traced, peers) = (&mut self.traced, &self.peers);
                         strangers.remove(&number);
                         welcome(setup, node, connection, frame);
                     } else if asks_for_secret(setup, connection, &frame) {
@@ -348,11 +353,6 @@ impl<'a, E: Engine> Shell<'a, E> {
                         let body = Bytes::from(serde_json::json!({ "secret": secret }).to_string());
                         let _ = connection.push(frame.request, &Report {}.into(), &body);
                     } else {
-                        events.push(event(number, connection.role, frame));
-                    }
-                })
-            });
-            // What the greeting queued should not wait for the next wake-up.
                         if let Frame { request, trace: Some(trace), message, .. } = &frame {
                             let from = asker(connection.role, peers);
                             traced.begin(
@@ -362,6 +362,11 @@ impl<'a, E: Engine> Shell<'a, E> {
                                 from,
                             );
                         }
+                        events.push(event(number, connection.role, frame));
+                    }
+                })
+            });
+            // What the greeting queued should not wait for the next wake-up.
             let done = done.and_then(|()| if connection.waiting() > 0 { connection.poll_flush(cx) } else { Ok(()) });
             match done {
                 Ok(()) => {}
@@ -560,17 +565,17 @@ fn role_of<E: Engine>(setup: &Setup, node: &Node<E>, role: &Greeting) -> Result<
     }
 }
 
-fn event(connection: u64, role: Role, frame: Frame) -> Event {
-    let Frame { request, message, body, .. } = frame;
-    let reply_to = ReplyTo { connection, request };
-    match role {
-        Role::PeerOut(from) => Event::Response { from, request, message, body },
 /// The peer that asks, by its name.
 fn asker(role: Role, peers: &BTreeMap<NodeId, Peer>) -> Option<String> {
     let Role::PeerIn(node) = role else { return None };
     Some(peers.get(&node).map_or_else(|| node.to_string(), |peer| peer.member.name.clone()))
 }
 
+fn event(connection: u64, role: Role, frame: Frame) -> Event {
+    let Frame { request, message, body, .. } = frame;
+    let reply_to = ReplyTo { connection, request };
+    match role {
+        Role::PeerOut(from) => Event::Response { from, request, message, body },
         Role::PeerIn(node) => Event::Request { from: Origin::Peer(node), reply_to, message, body },
         Role::Client | Role::Stranger => Event::Request { from: Origin::Client, reply_to, message, body },
     }
