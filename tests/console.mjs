@@ -120,6 +120,23 @@ try {
   await page.waitForTimeout(Number(process.env.LINGER_MS ?? 3000)); // for lines in the charts' pictures, nothing else
   await shot("up");
 
+  // What moves is drawn outside of the ring and listed. Told to the page by hand: of three nodes that own everything none moves.
+  const showMoves = (moves) => page.evaluate(async (all) => (await import("/console/ring.js")).showMoves(all), moves);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await showMoves([...Array(20).keys()].map((n) =>
+    ({ partition: 3 * n, phase: n % 2 ? "joint" : "read-new", leaves: ["n0"], comes_to: n === 7 ? ["n1", HOSTILE] : ["n2"], contained_by: n > 9 ? ["n2"] : [] })));
+  assert.equal(await page.locator("#moves path.move").count(), 21);
+  assert.equal(await page.locator('#moves path[data-phase="joint"]').count(), 11);
+  assert.equal(await page.locator("#moving tbody tr").count(), 12);
+  await see("#moving", "20 partitions on the way to other owners");
+  await see("#moving", "and 8 more");
+  assert.equal(await page.locator("#moving img").count(), 0);
+  await shot("moving");
+  await showMoves([]);
+  assert.equal(await page.locator("#moves path").count() + await page.locator("#moving tr").count(), 0);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await see("#link", "live");
+
   // One node is killed, and turns down: in the table, the ring, the tiles, the words.
   process.kill(Number(readFileSync(join(DATA, "n2", "dynode.pid"), "utf8")), "SIGKILL");
   await see("#members tr:has(th:text-is('n2')) .state", "down");

@@ -153,12 +153,19 @@ async fn look(client: Client, looks: watch::Sender<Bytes>, is_looking: Arc<Mutex
             let _ = client.refresh_layout().await;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Names, and what else is told of them, cost another question: only while something moves.
+        let moves = nodes.iter().any(|node| node["report"]["moving"].as_array().is_some_and(|all| !all.is_empty()));
+        let transfers = match moves {
+            true => timeout(LOOK_TIME, reports::transfers(&client)).await.ok().and_then(Result::ok),
+            false => None,
+        };
         let state = json!({
             "cluster": client.cluster().iter().map(|b| format!("{b:02x}")).collect::<String>(),
             "asked": client.node().1,
             "epoch": layout.epoch(),
             "at_ms": now.as_millis() as u64,
             "nodes": nodes,
+            "transfers": transfers.map_or(json!([]), |report| report["transfers"].clone()),
         });
         looks.send_replace(event("state", &state));
         // After a look that took long the next is not at once.

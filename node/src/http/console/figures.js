@@ -170,10 +170,16 @@ export function remarks(list) {
   return said;
 }
 
+// The partitions that are on their way to other owners.
+export const moves = (state) => (Array.isArray(state.transfers) ? state.transfers : []);
+
 // Guests, and changes of ownership that are staged, as the node asked knows of them.
 export function toCome(state) {
   const changes = state.nodes.find((node) => node.name === state.asked)?.report?.changes ?? {};
   const guests = (changes.guests ?? []).map((guest) => `${guest.former ? "former member" : "guest"}: ${guest.name} at ${guest.addr}, owns nothing`);
+  const moving = moves(state);
+  const phases = [...new Set(moving.map((one) => one.phase))].map((phase) => `${moving.filter((one) => one.phase === phase).length} ${phase}`);
+  const underWay = moving.length > 0 ? [`${plural(moving.length, "partition")} on the way to other owners: ${phases.join(", ")}`] : [];
   const staged = (changes.changes ?? []).map((change) => `${change.committed ? "committed" : "staged"}: ${change.text}`);
-  return [...guests, ...staged].map((text) => ({ level: "warn", text }));
+  return [...guests, ...staged, ...underWay].map((text) => ({ level: "warn", text }));
 }

@@ -109,6 +109,7 @@ function show() {
   tiles(list, points.at(-1));
   showMembers(list, state);
   news(list);
+  ring.showMoves(figures.moves(state));
   ring.showStates(new Map(list.map((m) => [m.name, m.state])));
   const to = state.at_ms;
   const from = Math.min(points[0].at, to - SHORTEST_MS);

@@ -1,14 +1,17 @@
 // The ring, drawn: from outside to inside each partition's first, second, … owner; a table says the same.
 
 import { by, el, say, svg, table } from "./dom.js";
-import { percent } from "./figures.js";
+import { percent, plural } from "./figures.js";
 
 const COLOURS = 8;
 const [OUTER, INNER] = [196, 104];
+// More of what moves is drawn, and not listed.
+const MOVES_LISTED = 12;
 
 let ring;
 let chosen;
 let states = new Map();
+let moving = [];
 
 const colourBy = () => document.querySelector('input[name="by"]:checked').value;
 const zones = () => [...new Set(ring.members.map((member) => member.zone))].sort();
@@ -47,13 +50,46 @@ function draw() {
   const label = `The ring: ${ring.partitions} partitions, ${copies} owners each, of ${ring.members.length} nodes. The table below says the same.`;
   const drawing = svg("svg", { viewBox: "-214 -214 428 428", role: "img", "aria-label": label },
     parts,
+    svg("g", { id: "moves" }),
     svg("g", { id: "mark" }),
     svg("text", { class: "big", y: -8 }, String(ring.partitions)),
     svg("text", { y: 14 }, "partitions"),
     svg("text", { class: "faint", y: 40 }, `${copies} ${copies === 1 ? "copy" : "copies"} · epoch ${ring.epoch}`));
   by("ring").replaceChildren(drawing);
   drawLegend();
+  drawMoves();
   emphasise();
+}
+
+// Outside of the ring, in the colour of who gets it, each partition that is on its way; and in words.
+function drawMoves() {
+  const arcs = moving.map(({ partition, phase, leaves, comes_to: comesTo, contained_by: containedBy }) => {
+    const [from, to] = [partition / ring.partitions, Math.min((partition + 1) / ring.partitions, 0.99999)];
+    const all = Math.max(1, comesTo.length);
+    const pieces = (comesTo.length > 0 ? comesTo : [undefined]).map((name, at) =>
+      svg("path", {
+        d: piece(OUTER + 9, OUTER + 3, from + ((to - from) * at) / all, from + ((to - from) * (at + 1)) / all),
+        class: `move ${name === undefined ? "" : colourOf(groupOf(name))}`,
+        "data-phase": phase,
+      }));
+    const whole = containedBy.length > 0 ? containedBy.join(", ") : "nobody yet";
+    const words = `partition ${partition}, ${phase}: ${leaves.join(", ") || "nobody"} to ${comesTo.join(", ") || "nobody"}; contained by ${whole}`;
+    return svg("g", {}, svg("title", {}, words), pieces);
+  });
+  by("moves")?.replaceChildren(...arcs);
+  if (moving.length === 0) {
+    by("moving").replaceChildren();
+    return;
+  }
+  const columns = [["partition", "figure"], ["phase", "text"], ["leaves", "text"], ["comes to", "text"], ["contained by", "text"]];
+  const rows = moving.slice(0, MOVES_LISTED).map((one) =>
+    [String(one.partition), one.phase, ...[one.leaves, one.comes_to, one.contained_by].map((names) => names.join(", ") || "–")]);
+  const more = moving.length - rows.length;
+  const title = `${plural(moving.length, "partition")} on the way to other owners`;
+  by("moving").replaceChildren(
+    el("p", {}, title),
+    table(title, columns, rows, "narrow"),
+    ...(more > 0 ? [el("p", { class: "faint" }, `and ${more} more; drawn outside of the ring`)] : []));
 }
 
 function drawLegend() {
@@ -105,6 +141,13 @@ export function showRing(next) {
 export function showStates(next) {
   states = next;
   emphasise();
+}
+
+// What is on its way.
+export function showMoves(next) {
+  if (JSON.stringify(next) === JSON.stringify(moving)) return;
+  moving = next;
+  if (ring) drawMoves();
 }
 
 // Points at where a token lies; it is 16 hexadecimal digits.
