@@ -124,12 +124,14 @@ try {
   const showMoves = (moves) => page.evaluate(async (all) => (await import("/console/ring.js")).showMoves(all), moves);
   await page.getByRole("button", { name: "Pause" }).click();
   await showMoves([...Array(20).keys()].map((n) =>
-    ({ partition: 3 * n, phase: n % 2 ? "joint" : "read-new", leaves: ["n0"], comes_to: n === 7 ? ["n1", HOSTILE] : ["n2"], contained_by: n > 9 ? ["n2"] : [] })));
-  assert.equal(await page.locator("#moves path.move").count(), 21);
-  assert.equal(await page.locator('#moves path[data-phase="joint"]').count(), 11);
+    ({ partition: 3 * n, phase: n % 2 ? "joint" : "read-new", leaves: ["n0"], comes_to: n === 7 ? ["n1", HOSTILE] : ["n2"], contained_by: n > 9 ? ["n2"] : [] }))
+    .concat([...Array(13).keys()].map((n) => ({ partition: n, phase: "joint", leaves: [`m${n}`], comes_to: [], contained_by: [] }))));
+  assert.equal(await page.locator("#moves path.move").count(), 34);
+  assert.equal(await page.locator('#moves path[data-phase="joint"]').count(), 24);
   assert.equal(await page.locator("#moving tbody tr").count(), 12);
-  await see("#moving", "20 partitions on the way to other owners");
-  await see("#moving", "and 8 more");
+  assert.deepEqual(await page.locator("#moving tbody tr").first().locator("th, td").allTextContents(), ["read-new", "n0", "n2", "10", "5"]);
+  await see("#moving", "33 partitions on the way to other owners");
+  await see("#moving", "and 4 ways more");
   assert.equal(await page.locator("#moving img").count(), 0);
   await shot("moving");
   await showMoves([]);

@@ -10,8 +10,12 @@ fn the_console_is_served_with_its_policy_and_goes_on_until_the_server_stops() {
     let page = served.ask("GET /", b"");
     let policy = page.header("content-security-policy").unwrap().to_string();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let kind = |path: &str| served.ask(&format!("GET {path}"), b"").every("content-type").join(" and ");
+    assert_eq!(kind("/"), "text/html; charset=utf-8");
     for file in ["console.css", "main.js", "dom.js", "figures.js", "ring.js", "chart.js", "lookup.js"] {
-        assert_eq!(served.ask(&format!("GET /console/{file}"), b"").status, 200, "{file}");
+        let expected =
+            if file.ends_with(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+        assert_eq!(kind(&format!("/console/{file}")), expected, "{file}");
     }
     assert_eq!(served.ask("GET /console/key/b/", b"").status, 400);
     served.ask("PUT /kv/b/k%2F1", b"value");

@@ -154,6 +154,11 @@ impl Answer {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
+    /// Each value of a header that may have been said several times.
+    pub(crate) fn every(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect()
+    }
+
     pub(crate) fn context(&self) -> &str {
         self.header("x-dynode-context").unwrap()
     }

@@ -62,7 +62,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
-    (axum::response::AppendHeaders(headers), text).into_response()
+    (headers, text).into_response()
 }
 
 #[cfg(test)]

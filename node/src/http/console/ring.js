@@ -5,8 +5,8 @@ import { percent, plural } from "./figures.js";
 
 const COLOURS = 8;
 const [OUTER, INNER] = [196, 104];
-// More of what moves is drawn, and not listed.
-const MOVES_LISTED = 12;
+// More ways than these are drawn, and not listed.
+const WAYS_LISTED = 12;
 
 let ring;
 let chosen;
@@ -81,15 +81,22 @@ function drawMoves() {
     by("moving").replaceChildren();
     return;
   }
-  const columns = [["partition", "figure"], ["phase", "text"], ["leaves", "text"], ["comes to", "text"], ["contained by", "text"]];
-  const rows = moving.slice(0, MOVES_LISTED).map((one) =>
-    [String(one.partition), one.phase, ...[one.leaves, one.comes_to, one.contained_by].map((names) => names.join(", ") || "–")]);
-  const more = moving.length - rows.length;
+  // Those that go the same way are one line.
+  const ways = new Map();
+  for (const one of moving) {
+    const way = [one.phase, one.leaves.join(", ") || "–", one.comes_to.join(", ") || "–"];
+    const all = ways.get(way.join("\n")) ?? { way, count: 0, whole: 0 };
+    all.count += 1;
+    all.whole += one.comes_to.every((name) => one.contained_by.includes(name)) ? 1 : 0;
+    ways.set(way.join("\n"), all);
+  }
+  const columns = [["phase", "text"], ["from", "text"], ["to", "text"], ["partitions", "figure"], ["arrived", "figure"]];
+  const rows = [...ways.values()].sort((x, y) => y.count - x.count).map(({ way, count, whole }) => [...way, String(count), String(whole)]);
   const title = `${plural(moving.length, "partition")} on the way to other owners`;
   by("moving").replaceChildren(
     el("p", {}, title),
-    table(title, columns, rows, "narrow"),
-    ...(more > 0 ? [el("p", { class: "faint" }, `and ${more} more; drawn outside of the ring`)] : []));
+    table(title, columns, rows.slice(0, WAYS_LISTED), "narrow"),
+    ...(rows.length > WAYS_LISTED ? [el("p", { class: "faint" }, `and ${rows.length - WAYS_LISTED} ways more`)] : []));
 }
 
 function drawLegend() {
