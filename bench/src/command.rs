@@ -130,7 +130,8 @@ async fn write_audit(
     };
     let limits = Rc::new(Limits::new(0, Some(nanos(args.duration)), args.writes));
     let tally = Rc::new(Tally::default());
-    let journal = Journal::new(run, &args.store.bucket, unix_ms(wall()));
+    let mut journal = Journal::new(run, &args.store.bucket, unix_ms(wall()));
+    journal.is_strict = plan::cluster(&args.store, 1).is_register();
     let started = clock::instant();
     let clock = SystemClock::new(started);
     let work = writers::write(target, clock, plan, limits.clone(), journal, tally.clone());

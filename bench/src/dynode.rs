@@ -1,5 +1,6 @@
 //! The binding to dynode: the one file that knows the client library.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,14 @@ pub struct Cluster {
     pub in_flight: usize,
 }
 
+impl Cluster {
+    /// Does every read meet every write that was acknowledged before it began?
+    pub fn is_register(&self) -> bool {
+        let is_majority = |quorum| matches!(quorum, Quorum::Majority | Quorum::All);
+        self.strict && is_majority(self.r) && is_majority(self.w)
+    }
+}
+
 impl Connect for Cluster {
     type Target = Dynode;
 
@@ -56,6 +65,11 @@ impl Dynode {
     #[must_use]
     pub fn with_r(&self, r: Quorum) -> Dynode {
         Dynode { r, ..self.clone() }
+    }
+
+    /// How often the client library sent a request once more, by what the attempt before came to.
+    pub fn retries(&self) -> BTreeMap<&'static str, u64> {
+        self.bucket.client().retries()
     }
 }
 

@@ -123,6 +123,7 @@ pub(crate) async fn call_counted(
         if paused && !pause(&mut pauses, deadline).await {
             return Err(progress.ended(error));
         }
+        inner.count_retry(&error);
         last = Some(telling(error, last));
     }
 }

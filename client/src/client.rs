@@ -1,5 +1,6 @@
 //! The client: options, connecting, the layout and its renewal.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
@@ -148,6 +149,12 @@ impl Client {
         self.inner.routes().layout.clone()
     }
 
+    /// How often requests were sent once more by the library itself, by the [`Error::kind`] that the attempt before came to.
+    /// Counted since the client was made, for all its clones together.
+    pub fn retries(&self) -> BTreeMap<&'static str, u64> {
+        self.inner.retries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Fetches the layout now. An older one than that at hand is dropped.
     ///
     /// # Errors
@@ -236,6 +243,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// For retries.
     pub(crate) budget: Budget,
+    /// Attempts after which there was another one, by what they came to. Only touched when something goes wrong.
+    pub(crate) retries: std::sync::Mutex<BTreeMap<&'static str, u64>>,
     /// For reads that are sent to a second owner.
     pub(crate) hedges: Budget,
     link_options: LinkOptions,
@@ -255,6 +264,7 @@ impl Inner {
         let inner = Arc::new(Inner {
             options,
             budget: Budget::new(RETRIES_PER_HUNDRED, RETRIES_SAVED_MAX),
+            retries: std::sync::Mutex::default(),
             hedges: Budget::new(HEDGES_PER_HUNDRED, HEDGES_SAVED_MAX),
             link_options,
             welcome,
@@ -271,6 +281,11 @@ impl Inner {
 
     pub(crate) fn routes(&self) -> Arc<Routes> {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A request is sent once more, since an attempt came to this.
+    pub(crate) fn count_retry(&self, why: &Error) {
+        *self.retries.lock().unwrap_or_else(PoisonError::into_inner).entry(why.kind()).or_default() += 1;
     }
 
     /// Has the layout renewed in the background, soon.

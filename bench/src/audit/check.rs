@@ -125,7 +125,7 @@ mod tests {
             seen: seen.iter().map(|n| id(*n)).collect(),
             late: 0,
             error: None,
-            at_ms: 0,
+            ended: 0,
         };
         list.iter().map(write).collect()
     }

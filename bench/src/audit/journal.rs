@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Id, Run};
 
 /// The version of the file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a writer was told about its write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,8 +52,21 @@ pub struct Write {
     pub late: u32,
     /// The kind of error, when there was one.
     pub error: Option<Box<str>>,
-    /// When it ended, in milliseconds since the start of the audit.
-    pub at_ms: u64,
+    /// When it ended, in nanoseconds of the audit's clock.
+    pub ended: u64,
+}
+
+/// One read of a register: see [`super::register`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Of which key.
+    pub key: u32,
+    /// When it began, in nanoseconds of the audit's clock.
+    pub began: u64,
+    /// When it ended.
+    pub ended: u64,
+    /// The values that it gave.
+    pub values: Box<[Id]>,
 }
 
 /// All writes of an audit.
@@ -67,6 +80,11 @@ pub struct Journal {
     pub started_unix_ms: u64,
     /// The writes.
     pub writes: Vec<Write>,
+    /// Every read and every write is strict, with `r + w > n`: no read may miss what was acknowledged before it began. Only
+    /// then are reads kept.
+    pub is_strict: bool,
+    /// The reads.
+    pub reads: Vec<Read>,
     /// Values that were read on the way and that no audit should find: key, and what is wrong.
     pub strange: Vec<(u32, String)>,
     /// Nothing is missing at its end.
@@ -80,6 +98,16 @@ struct Head {
     bucket: String,
     keys: u32,
     started_unix_ms: u64,
+    #[serde(default)]
+    strict: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReadLine {
+    read: Vec<String>,
+    key: u32,
+    began_ns: u64,
+    ended_ns: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,7 +121,7 @@ struct Line {
     late: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    at_ms: u64,
+    ended_ns: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
@@ -116,6 +144,7 @@ struct End {
 #[serde(untagged)]
 enum AnyLine {
     Write(Line),
+    Read(ReadLine),
     Strange(Strange),
     End(End),
 }
@@ -123,8 +152,9 @@ enum AnyLine {
 impl Journal {
     /// Nothing written yet.
     pub fn new(run: Run, bucket: &str, started_unix_ms: u64) -> Journal {
-        let (writes, strange) = (Vec::new(), Vec::new());
-        Journal { run, bucket: bucket.into(), started_unix_ms, writes, strange, complete: true }
+        let (writes, reads, strange) = (Vec::new(), Vec::new(), Vec::new());
+        let (bucket, is_strict, complete) = (bucket.into(), false, true);
+        Journal { run, bucket, started_unix_ms, writes, is_strict, reads, strange, complete }
     }
 
     /// The writes of each key.
@@ -171,6 +201,7 @@ impl Journal {
             bucket: self.bucket.clone(),
             keys: self.run.keys,
             started_unix_ms: self.started_unix_ms,
+            strict: self.is_strict,
         };
         line(out, serde_json::to_string(&head))?;
         for write in &self.writes {
@@ -182,8 +213,13 @@ impl Journal {
                 seen: write.seen.iter().map(ToString::to_string).collect(),
                 late: write.late,
                 error: write.error.as_deref().map(str::to_string),
-                at_ms: write.at_ms,
+                ended_ns: write.ended,
             };
+            line(out, serde_json::to_string(&text))?;
+        }
+        for read in &self.reads {
+            let values = read.values.iter().map(ToString::to_string).collect();
+            let text = ReadLine { read: values, key: read.key, began_ns: read.began, ended_ns: read.ended };
             line(out, serde_json::to_string(&text))?;
         }
         for (key, strange) in &self.strange {
@@ -205,11 +241,12 @@ impl Journal {
         }
         let run = Run { name: head.run, keys: head.keys };
         let mut journal = Journal::new(run, &head.bucket, head.started_unix_ms);
-        journal.complete = false;
+        (journal.complete, journal.is_strict) = (false, head.strict);
         for (number, line) in lines {
             let line = line.map_err(|e| e.to_string())?;
             match serde_json::from_str(&line) {
                 Ok(AnyLine::Write(line)) => journal.writes.push(line.parsed(number)?),
+                Ok(AnyLine::Read(line)) => journal.reads.push(line.parsed(number)?),
                 Ok(AnyLine::Strange(s)) => journal.strange.push((s.key, s.strange)),
                 Ok(AnyLine::End(End { end })) if end == journal.writes.len() => journal.complete = true,
                 Ok(AnyLine::End(End { end })) => {
@@ -233,8 +270,16 @@ impl Line {
             seen: self.seen.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(say)?,
             late: self.late,
             error: self.error.map(String::into_boxed_str),
-            at_ms: self.at_ms,
+            ended: self.ended_ns,
         })
+    }
+}
+
+impl ReadLine {
+    fn parsed(self, number: usize) -> Result<Read, String> {
+        let values = self.read.iter().map(|id| id.parse()).collect::<Result<_, _>>();
+        let values = values.map_err(|e: String| format!("line {}: {e}", number + 1))?;
+        Ok(Read { key: self.key, began: self.began_ns, ended: self.ended_ns, values })
     }
 }
 
@@ -253,9 +298,13 @@ mod tests {
                 seen: (1..number).map(|number| Id { writer: 7, number }).collect(),
                 late: number % 2,
                 error: (number % 3 > 0).then(|| "overloaded".into()),
-                at_ms: u64::from(number),
+                ended: u64::from(number),
             });
         }
+        journal.is_strict = true;
+        let values = Box::new([Id { writer: 7, number: 1 }, Id { writer: 7, number: 4 }]);
+        journal.reads.push(Read { key: 1, began: 5, ended: 6, values });
+        journal.reads.push(Read { key: 2, began: 7, ended: 8, values: Box::new([]) });
         journal.strange.push((2, "damaged".into()));
         journal
     }
@@ -278,8 +327,8 @@ mod tests {
         let read = |text: &str| Journal::read_from(text.as_bytes());
         assert!(read("").is_err_and(|e| e.contains("not a journal")));
         assert!(read("{}").is_err_and(|e| e.contains("not a journal")));
-        let head = "{\"dynode_audit\":1,\"run\":\"a\",\"bucket\":\"b\",\"keys\":1,\"started_unix_ms\":0}\n";
-        assert!(read(&head.replace(":1,\"run", ":9,\"run")).is_err_and(|e| e.contains("format 9")));
+        let head = "{\"dynode_audit\":2,\"run\":\"a\",\"bucket\":\"b\",\"keys\":1,\"started_unix_ms\":0}\n";
+        assert!(read(&head.replace(":2,\"run", ":9,\"run")).is_err_and(|e| e.contains("format 9")));
         assert!(read(&format!("{head}{{\"id\":3}}\n")).is_err_and(|e| e.contains("line 2")));
         assert!(read(&format!("{head}{{\"end\":7}}\n")).is_err_and(|e| e.contains("7 writes")));
     }

@@ -2,11 +2,13 @@
 //!
 //! Writers put values that say who they are and what they replace, under keys that nobody else uses. Each write goes
 //! to a journal with its outcome: acknowledged, unknown, or failed. Nodes may be killed meanwhile. At the end every
-//! key is read, and what is there is held against the journal (see [`check`]). The bucket must keep siblings: one that
+//! key is read, and what is there is held against the journal (see [`check`]). Where reads and writes are strict, every read on
+//! the way is as well (see [`register`]). The bucket must keep siblings: one that
 //! lets the last writer win loses concurrent writes by its nature.
 
 pub mod check;
 pub mod journal;
+pub mod register;
 pub mod survey;
 pub mod value;
 pub mod verdict;

@@ -128,7 +128,7 @@ fn judge(journal: &Journal, writes: &[&Write], there: &BTreeMap<Id, Vec<Id>>, si
         seen: seen.clone().into_boxed_slice(),
         late: 0,
         error: None,
-        at_ms: 0,
+        ended: 0,
     });
     let unknown: Vec<Write> = unknown.collect();
     let all: Vec<&Write> = writes.iter().copied().chain(&unknown).collect();

@@ -33,7 +33,8 @@ fn audit(fake: &Fake, between: impl FnOnce(&Fake, &mut Journal)) -> (Journal, Ve
         let plan = Plan { run: run.clone(), writers: 8, value_size: 64, rate: None, seed: 3 };
         let start = tokio::time::Instant::now();
         let limits = Rc::new(Limits::new(0, None, Some(2_000)));
-        let journal = Journal::new(run, "bench", 0);
+        let mut journal = Journal::new(run, "bench", 0);
+        journal.is_strict = true;
         let mut journal =
             write(fake.clone(), PausedClock(start), plan, limits, journal, Rc::new(Tally::default())).await;
         fake.writes(|_, _| Fault::Well);
@@ -53,6 +54,20 @@ fn a_good_store_passes_and_all_kinds_of_writes_were_made() {
         assert!(journal.writes.iter().filter(|w| w.kind == kind).count() > 100, "{kind:?}");
     }
     assert!(journal.writes.iter().any(|w| w.seen.len() > 2), "siblings were merged");
+}
+
+#[test]
+fn strict_reads_are_checked_and_a_doctored_history_is_found() {
+    let (_, verdict) = audit(&Fake::new(), |_, _| {});
+    assert!(verdict.passed && verdict.strict_reads > 500, "{}", verdict.render());
+    let (_, verdict) = audit(&Fake::new(), |_, journal| {
+        // In this world no time passes: the read begins later than it did.
+        let last = journal.reads.last_mut().expect("there were reads");
+        (last.began, last.values) = (last.began + 1, Box::new([]));
+    });
+    assert!(!verdict.passed, "{}", verdict.render());
+    assert_eq!((verdict.missed.len(), verdict.lost.len()), (1, 0), "{}", verdict.render());
+    assert!(verdict.render().contains("missed write"), "{}", verdict.render());
 }
 
 #[test]

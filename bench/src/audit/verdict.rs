@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Id;
 use super::check::Findings;
 use super::journal::{Fate, Journal};
+use super::register::{Missed, missed};
 use super::survey::Survey;
 use crate::units::count;
 
@@ -55,6 +56,10 @@ pub struct Verdict {
     pub strange: Vec<Offence>,
     /// Keys that could not be read: nothing is known about them.
     pub unread: Vec<Offence>,
+    /// Strict reads on the way that missed a write which was acknowledged before they began.
+    pub missed: Vec<Offence>,
+    /// Strict reads that were checked for that.
+    pub strict_reads: u64,
     /// Replaced, and brought back by an attempt that arrived late, as often as attempts were under way at most: no offence.
     pub brought_back: u64,
     /// Keys that were right only after a while.
@@ -63,6 +68,15 @@ pub struct Verdict {
     pub settle_seconds: f64,
     /// The journal was cut, so that writes may be missing from it.
     pub journal_complete: bool,
+}
+
+fn told_missed(missed: &Missed) -> String {
+    let before = (missed.began - missed.acknowledged) as f64 / 1e6;
+    format!(
+        "a read {:.3} s into the audit missed write {}, acknowledged {before:.3} ms before",
+        missed.began as f64 / 1e9,
+        missed.write
+    )
 }
 
 impl Verdict {
@@ -92,6 +106,11 @@ impl Verdict {
             false_words: offences(|f| &f.false_words),
             strange,
             unread: survey.unread.iter().map(told).collect(),
+            missed: missed(journal)
+                .iter()
+                .map(|found| Offence { key: key(found.key), what: told_missed(found) })
+                .collect(),
+            strict_reads: journal.reads.len() as u64,
             brought_back: survey.brought_back,
             settled_late: survey.settled_late,
             settle_seconds: survey.took as f64 / 1e9,
@@ -102,13 +121,14 @@ impl Verdict {
     }
 
     /// The kinds of offences.
-    fn offences(&self) -> [(&'static str, &[Offence]); 5] {
+    fn offences(&self) -> [(&'static str, &[Offence]); 6] {
         [
             ("lost", &self.lost),
             ("resurrected", &self.resurrected),
             ("false words", &self.false_words),
             ("strange values", &self.strange),
             ("unreadable keys", &self.unread),
+            ("stale reads", &self.missed),
         ]
     }
 
@@ -122,6 +142,9 @@ impl Verdict {
         line("acknowledged", self.acknowledged, false);
         line("unknown", self.unknown, false);
         line("failed", self.failed, false);
+        if self.strict_reads > 0 {
+            line("strict reads", self.strict_reads, false);
+        }
         for (name, offences) in self.offences() {
             line(name, offences.len() as u64, !offences.is_empty());
         }

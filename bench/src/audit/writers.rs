@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tokio::task::LocalSet;
 
-use super::journal::{Fate, Journal, Kind, Write};
+use super::journal::{Fate, Journal, Kind, Read, Write};
 use super::value;
 use super::{Id, Run};
 use crate::clock::Clock;
@@ -18,7 +18,7 @@ use crate::target::{Changed, Failed, Over, Target, Written};
 /// Pause of a writer after an error: a node that is down is not to be asked a million times.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Writes that one audit makes at most: what the journal holds takes about 100 bytes of memory each.
+/// Writes that one audit makes at most, and reads that it keeps: what the journal holds takes about 100 bytes of memory each.
 pub const WRITES_MAX: usize = 20_000_000;
 
 /// Of a hundred writes, so many go over what a read saw...
@@ -134,6 +134,7 @@ async fn writer<T: Target, C: Clock>(desk: Rc<Desk<T, C>>, number: u32) {
 
 impl<T: Target, C: Clock> Desk<T, C> {
     async fn read(&self, key: u32) -> Result<(Vec<Id>, T::Context), Failed> {
+        let began = self.clock.now();
         let found = self.target.get(self.plan.run.key(key)).await?;
         let mut seen = Vec::with_capacity(found.values.len());
         for bytes in &found.values {
@@ -141,6 +142,10 @@ impl<T: Target, C: Clock> Desk<T, C> {
                 Ok(value) => seen.push(value.id),
                 Err(why) => self.journal.borrow_mut().strange.push((key, why)),
             }
+        }
+        let mut journal = self.journal.borrow_mut();
+        if journal.is_strict && journal.reads.len() < WRITES_MAX {
+            journal.reads.push(Read { key, began, ended: self.clock.now(), values: seen.clone().into_boxed_slice() });
         }
         Ok((seen, found.context))
     }
@@ -154,8 +159,8 @@ impl<T: Target, C: Clock> Desk<T, C> {
         };
         count.set(count.get() + 1);
         let error = outcome.as_ref().err().map(|f| f.kind.into());
-        let at_ms = self.clock.now() / 1_000_000;
-        let write = Write { id, key, kind, fate, seen: seen.into_boxed_slice(), late, error, at_ms };
+        let ended = self.clock.now();
+        let write = Write { id, key, kind, fate, seen: seen.into_boxed_slice(), late, error, ended };
         self.journal.borrow_mut().writes.push(write);
     }
 }

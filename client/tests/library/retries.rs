@@ -52,11 +52,13 @@ fn a_read_whose_connection_is_lost_is_asked_again() {
 #[test]
 fn what_a_node_did_not_take_is_sent_again() {
     run(async {
-        let (server, _, files) = one().await;
+        let (server, client, files) = one().await;
         use ErrorCode::{OtherLayout, Overloaded, QuorumNotMet, Unavailable};
         server.next("Put", [Overloaded, Unavailable, OtherLayout, QuorumNotMet].map(Fault::Fail));
         files.put("a", "1").await.unwrap();
         assert_eq!(server.seen("Put"), 5);
+        let counted = [("other_layout", 1), ("overloaded", 1), ("quorum_not_met", 1), ("unavailable", 1)];
+        assert_eq!(client.retries(), counted.into());
         assert_eq!(files.get("a").await.unwrap().single().unwrap().unwrap(), "1", "once");
     });
 }
