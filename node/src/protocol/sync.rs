@@ -19,6 +19,9 @@ use dynode_storage::{Clock, Engine, EngineError};
 use super::{Effects, Heard, Micros, Node, Observation, Operation, ReplyTo, Then, Time};
 use crate::limits;
 
+#[cfg(test)]
+mod tests;
+
 /// What a node knows of other owners' copies.
 #[derive(Default)]
 pub(super) struct SyncState {
@@ -340,7 +343,8 @@ impl<E: Engine> Node<E> {
         for (partition, told) in std::mem::take(&mut round.told) {
             // Nothing said of a partition means that the peer's clock was equal to what it was told.
             let clock = theirs.remove(&partition).unwrap_or(told);
-            if self.owns(partition) {
+            // Whoever has ceased to be an owner meanwhile says nothing that counts, and would not be asked again.
+            if self.owns(partition) && self.is_holder(peer, partition) {
                 let standing = recovering.get(&partition.0).copied();
                 self.hear(partition, peer, clock, standing, round.greeting, out)?;
             } else if self.hints.holds(partition) && self.heard_of_owner(partition, peer, clock, out)? {
