@@ -399,7 +399,7 @@ impl Agree {
         self.staged.passed(&decision);
         self.staged_hash = self.staged.hash();
         self.vote = Vote::new(decision.epoch());
-        self.decision = Arc::clone(&decision);
+        let before = std::mem::replace(&mut self.decision, Arc::clone(&decision));
         self.is_hearsay = false;
         self.former = !self.is_member() && (was_member || self.former);
         self.proposal = None;
@@ -407,13 +407,24 @@ impl Agree {
         self.fetching = None;
         self.unvoted.clear();
         self.abstaining.clear();
-        let members = &self.decision.layout;
-        self.guests.retain(|id, _| members.member(*id).is_none());
+        self.know_former_members(now, &before.layout);
         self.neighbours += 1;
         self.unstored = Unstored { decision: true, vote: true, staged: true };
         self.decided.push(decision);
         self.learn_own_votes();
         self.has_news(now);
+    }
+
+    /// Who was a member until now still counts where its partitions are on their way: it stays a neighbour, without having to
+    /// introduce itself first.
+    fn know_former_members(&mut self, now: Time, before: &Layout) {
+        let members = &self.decision.layout;
+        self.guests.retain(|id, _| members.member(*id).is_none());
+        for member in before.members().iter().filter(|m| m.id != self.own && members.member(m.id).is_none()) {
+            if self.guests.len() < limits::GUESTS_MAX {
+                self.guests.insert(member.id, Guest { member: member.clone(), former: true, heard: now });
+            }
+        }
     }
 
     /// Does it know all that it has promised for the epoch after this?

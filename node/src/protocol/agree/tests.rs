@@ -86,6 +86,16 @@ fn without_a_majority_a_change_waits_and_goes_on_when_it_is_back() {
     assert_eq!(run.members(0), 6);
 }
 
+/// Partitions that leave it need its word, and nobody may wait until it has introduced itself.
+#[test]
+fn who_has_just_left_stays_a_neighbour_as_a_former_member() {
+    let mut run = Run::new(3, Faults { nodes: 3, operators: 0, ..Faults::none() });
+    run.pass(10_000);
+    run.cut_off(&[2]);
+    run.force_remove(2, 0).unwrap();
+    assert_eq!((run.members(2), run.former_members(2)), (2, vec![0]));
+}
+
 #[test]
 fn a_forced_layout_wins_over_what_the_other_side_decides() {
     let mut run = Run::new(2, Faults { nodes: 5, operators: 0, ..Faults::none() });

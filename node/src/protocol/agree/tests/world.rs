@@ -190,6 +190,12 @@ impl Run {
         self.machines[at].agree.as_ref().unwrap().decision().layout.members().len()
     }
 
+    /// The former members that a node knows of.
+    pub(super) fn former_members(&self, at: usize) -> Vec<u64> {
+        let guests = self.machines[at].agree.as_ref().unwrap().guests();
+        guests.filter(|guest| guest.former).map(|guest| guest.member.id.0).collect()
+    }
+
     pub(super) fn cut_off(&mut self, side: &[usize]) {
         self.cut = side.iter().copied().collect();
         for (a, b) in self.pairs() {
