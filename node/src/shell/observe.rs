@@ -11,7 +11,8 @@ pub(super) fn observe(what: &Observation) {
         }
         Observation::NoProgress { partition, peer } => error!(%partition, %peer, "a sync brings nothing new: a bug"),
         Observation::NewLife { partition } => warn!(%partition, "peers know more of this copy: it begins a new life"),
-        Observation::OtherLayout { peer, theirs } => warn!(%peer, theirs, "a peer goes by another layout"),
+        // Usual while a layout spreads; where it lasts, `doctor` says so.
+        Observation::OtherLayout { peer, theirs } => debug!(%peer, theirs, "a peer goes by another layout"),
         Observation::Unreadable { peer, detail } => warn!(%peer, "a peer's message cannot be read: {detail}"),
         Observation::Breaker { peer, state: BreakerState::Closed } => info!(%peer, "answers again"),
         Observation::Breaker { peer, state } => warn!(%peer, ?state, "does not answer: nothing more is asked of it"),
