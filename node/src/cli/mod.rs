@@ -89,8 +89,8 @@ enum Command {
     Status,
     /// Show the members of the cluster
     Members,
-    /// List the partitions that are on their way to other owners
-    Transfers,
+    /// Show how far a change of ownership has come, on every node
+    Transfers(transfers::TransfersArgs),
     /// Show who owns what, or where a key lives
     Ring(ring::RingArgs),
     /// Stage that a guest becomes a member
@@ -168,7 +168,7 @@ fn execute(target: &TargetArgs, command: Command) -> Done {
             Command::Dev(args) => dev::run(args, target.json).await,
             Command::Status => status::status(target).await,
             Command::Members => status::members(target).await,
-            Command::Transfers => transfers::run(target).await,
+            Command::Transfers(args) => transfers::run(target, args).await,
             Command::Ring(args) => ring::run(target, args).await,
             Command::Join(args) => change::join(target, args).await,
             Command::Leave(args) => change::leave(target, args).await,

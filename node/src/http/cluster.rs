@@ -75,8 +75,8 @@ pub(super) async fn members(State(app): State<Arc<App>>, uri: Uri) -> Result<Jso
 
 /// What moves
 ///
-/// As `dynode transfers --json`: the partitions that are on their way to other owners, as this node knows. None while the ring
-/// stands still.
+/// As `dynode transfers --json`: for each node how many copies come to it, how many of them are whole, how fast and until when,
+/// and what it still has to hand over; and the partitions that are on their way to other owners, as this node knows.
 #[utoipa::path(get, path = "/cluster/transfers", tag = "cluster", responses(
     (status = 200, description = "The report", body = Report),
     (status = 400, description = "There are no parameters", body = Refusal),

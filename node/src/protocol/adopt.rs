@@ -39,6 +39,7 @@ impl<E: Engine> Node<E> {
         self.hold_what_is_not_owned(now)?;
         self.begin_ownerships(&held)?;
         self.housekeeping.compare_soon(now);
+        self.begin_transfers(now)?;
         for partition in self.asked_partitions() {
             self.ask_anew(now, partition, out)?;
         }

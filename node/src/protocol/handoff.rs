@@ -53,6 +53,11 @@ impl Hints {
         self.held.keys().copied()
     }
 
+    /// With about how many bytes each has.
+    pub(super) fn copies(&self) -> impl Iterator<Item = (PartitionId, u64)> + '_ {
+        self.held.iter().map(|(partition, held)| (*partition, held.bytes))
+    }
+
     pub(super) fn holds(&self, partition: PartitionId) -> bool {
         self.held.contains_key(&partition)
     }
@@ -95,7 +100,7 @@ impl<E: Engine> Node<E> {
     }
 
     /// Has this owner said that its synced clock contains the copy held here?
-    fn has_handed_to(&mut self, partition: PartitionId, owner: NodeId) -> Result<bool, EngineError> {
+    pub(super) fn has_handed_to(&mut self, partition: PartitionId, owner: NodeId) -> Result<bool, EngineError> {
         let Some(copy) = self.store.find(partition)? else { return Ok(true) };
         Ok(self.sync.heard.get(&(partition, owner)).is_some_and(|clock| clock.covers(copy.clock())))
     }

@@ -160,6 +160,7 @@ impl<E: Engine> Node<E> {
         let peers: Vec<Value> = others.map(|m| self.peer(now, m)).collect();
         let owned = layout.owned_by(self.config.node).count();
         let recovering = self.count_recovering()?;
+        let transfers = self.transfers_report(now)?;
         let mut indexed = 0;
         for partition in layout.owned_by(self.config.node) {
             indexed += self.store.find(partition)?.map_or(0, |c| c.indexed());
@@ -201,6 +202,7 @@ impl<E: Engine> Node<E> {
                 "index_entries": indexed,
             },
             "moving": self.moving_report(),
+            "transfers": transfers,
             "hints": {
                 "partitions": self.hints.len(),
                 "bytes": self.hints.bytes(),

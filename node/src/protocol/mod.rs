@@ -37,7 +37,7 @@
 //! | `agree/`, `agreeing` | how the next layout is agreed on and spread; the node's part in it |
 //! | `adopt`, `phases` | going by another layout; partitions on their way to other owners |
 //! | `swim/`, `latency` | who is there, and how long peers take to answer |
-//! | `inspect` | reports about the node itself |
+//! | `inspect`, `transfers` | reports about the node itself, and how far a change of ownership has come |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod admit;
@@ -72,6 +72,7 @@ mod shown;
 mod source;
 pub mod swim;
 mod sync;
+mod transfers;
 #[cfg(test)]
 mod trio;
 mod wall;
@@ -179,6 +180,7 @@ pub struct Node<E: Engine> {
     phases: phases::Phases,
     /// The partitions that the layout gives to this node, in order: to look for them among all takes long.
     owned: Vec<PartitionId>,
+    transfers: Option<transfers::Transfers>,
     counters: Counters,
     draining: bool,
     /// What the shell has measured, as the report on the state says it: nothing here goes by it.
@@ -243,6 +245,7 @@ impl<E: Engine> Node<E> {
             agree,
             phases,
             owned,
+            transfers: None,
             counters: Counters::default(),
             draining: false,
             measured: serde_json::Value::Null,

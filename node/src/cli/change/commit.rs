@@ -1,10 +1,9 @@
 //! `commit` and `cancel`: what is staged becomes the next layout, or is forgotten.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use dynode_client::Client;
 use dynode_client::wire::{ChangeId, Operator};
 use serde_json::{Value, json};
 
@@ -12,6 +11,7 @@ use super::operate;
 use super::plan::Planned;
 use crate::cli::output::{Done, Failure, print, print_json, remark};
 use crate::cli::target::TargetArgs;
+use crate::cli::transfers::{transfers_with, waits_for};
 use crate::protocol::agree::read_change_id;
 
 /// How often it is looked whether a change is done.
@@ -20,13 +20,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Without `--wait`, so long for the members to choose; they go on by themselves.
 const CHOOSE_TIME: Duration = Duration::from_secs(5);
 
+/// With `--wait`: how often it is said what is waited for.
+const REMARK_EVERY: Duration = Duration::from_secs(5);
+
 /// `commit`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CommitArgs {
     /// Without asking
     #[arg(long)]
     yes: bool,
-    /// Wait until the change is settled on all members that can be reached
+    /// Wait until the change is settled: on all nodes that can be reached, former members too, copies that come are whole and
+    /// copies that leave have left
     #[arg(long)]
     wait: bool,
     /// Without a majority of the members: see what it says first
@@ -53,13 +57,24 @@ pub(in crate::cli) async fn commit(target: &TargetArgs, args: CommitArgs) -> Don
     }
     let changes = ids(&planned.report);
     let epoch = planned.report["epoch"].as_u64().unwrap_or(0);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let mut report = operate(&client, Operator::Commit { changes: changes.clone(), force: args.force }).await?;
     let mut told = String::new();
+    let (mut transfers, mut next_remark) = (Value::Null, began + REMARK_EVERY);
     loop {
         let now = report["epoch"].as_u64().unwrap_or(0);
-        if now > epoch && (!args.wait || is_settled_everywhere(&client, now).await) {
+        if now > epoch && !args.wait {
             break;
+        }
+        if now > epoch {
+            transfers = transfers_with(&client, planned.members_before()).await.unwrap_or_default();
+            if transfers["settled"] == true && transfers["epoch"].as_u64() >= Some(now) {
+                break;
+            }
+            if Instant::now() >= next_remark {
+                remark(&format!("waiting: {}", waits_for(&transfers)));
+                next_remark += REMARK_EVERY;
+            }
         }
         let waits = why_it_waits(&report);
         if !args.wait && began.elapsed() > CHOOSE_TIME {
@@ -82,11 +97,21 @@ pub(in crate::cli) async fn commit(target: &TargetArgs, args: CommitArgs) -> Don
             Failure::new("overtaken", what).advice("They are still staged: look at the plan again, and commit it.")
         );
     }
-    match target.json {
-        true => print_json(&json!({ "epoch": now, "settled": args.wait, "report": report })),
-        false => {
-            print(&format!("epoch {now} holds{}\n", if args.wait { " on all members that can be reached" } else { "" }))
-        }
+    if target.json {
+        return print_json(&json!({ "epoch": now, "settled": args.wait, "report": report, "transfers": transfers }));
+    }
+    let unreachable: Vec<&str> =
+        transfers["unreachable"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let held = waits_for(&transfers);
+    if !unreachable.is_empty() {
+        remark(&format!("no answer from {}; the change is settled on all others", unreachable.join(", ")));
+    }
+    if !held.is_empty() {
+        remark(&format!("what stays until they are back: {held}"));
+    }
+    match args.wait {
+        true => print(&format!("epoch {now} holds: copies that came are whole, and those that left are gone\n")),
+        false => print(&format!("epoch {now} holds; `dynode transfers` shows how far it has come\n")),
     }
 }
 
@@ -149,21 +174,4 @@ fn why_it_waits(report: &Value) -> String {
         }
         None => "the members have not begun to choose".into(),
     }
-}
-
-/// Do all members that can be reached go by this epoch, or a later one, with nothing under way?
-async fn is_settled_everywhere(client: &Client, epoch: u64) -> bool {
-    if client.refresh_layout().await.is_err() {
-        return false;
-    }
-    let layout = client.layout();
-    for member in layout.members() {
-        let Ok(report) = client.inspect(Some(member.id), dynode_client::Topic::Status).await else { continue };
-        let report: Value = serde_json::from_slice(&report).unwrap_or_default();
-        let is_there = report["epoch"].as_u64().is_some_and(|now| now >= epoch);
-        if !is_there || report["changes"]["settled"] == false {
-            return false;
-        }
-    }
-    layout.epoch() >= epoch
 }

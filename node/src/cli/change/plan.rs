@@ -55,6 +55,11 @@ impl Planned {
         Ok(Planned { report, before, plan, copy_bytes })
     }
 
+    /// The members of the layout that is planned from.
+    pub(super) fn members_before(&self) -> &[Member] {
+        self.before.members()
+    }
+
     /// By name: copies before and after, that come and go, and the member itself where it is or was one.
     fn rows(&self) -> BTreeMap<String, (u32, u32, u64, u64, String)> {
         let mut rows: BTreeMap<String, (u32, u32, u64, u64, String)> = BTreeMap::new();
