@@ -20,6 +20,8 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 /// Some nodes of one cluster. Those that were started here are killed when it is dropped.
 pub struct Cluster {
     binary: PathBuf,
+    /// What its nodes were told at its beginning; of one that ran already it is not known.
+    beginning: Option<Beginning>,
     /// All its nodes.
     pub nodes: Vec<Node>,
     /// What nodes that are started log: `DYNODE_LOG`.
@@ -37,6 +39,13 @@ pub struct Place {
     pub listen: String,
     /// The command that runs the program elsewhere; empty: here.
     pub prefix: Vec<String>,
+}
+
+/// What further nodes of a cluster need.
+struct Beginning {
+    dir: PathBuf,
+    durability: String,
+    cluster: ClusterFile,
 }
 
 impl Cluster {
@@ -70,6 +79,7 @@ impl Cluster {
         let members = places.iter().map(member).collect();
         let cluster = ClusterFile { id: random_hex(16), secret: random_hex(32), partitions, replicas: 3, members };
         let mut nodes = Vec::new();
+        let beginning = Beginning { dir: dir.into(), durability: durability.into(), cluster: cluster.clone() };
         for place in places {
             let dir = dir.join(&place.name);
             let file = File {
@@ -90,7 +100,39 @@ impl Cluster {
             file.write(&dir.join("dynode.toml")).map_err(|e| e.to_string())?;
             nodes.push(Node::new(&file, place.addr, dir, place.prefix)?);
         }
-        Ok(Cluster { binary, nodes, log_filter: None })
+        Ok(Cluster { binary, beginning: Some(beginning), nodes, log_filter: None })
+    }
+
+    /// Starts a further node as a guest, on a free port, and waits until it answers. Its index.
+    ///
+    /// # Errors
+    ///
+    /// No node runs that it could come to; it ends, or says nothing in time.
+    pub async fn start_guest(&mut self, name: &str) -> Result<usize, String> {
+        let Beginning { dir, durability, cluster } = self.beginning.as_ref().ok_or("a cluster of somebody else's")?;
+        let listen = format!("127.0.0.1:{}", free_ports(1)?[0]);
+        let file = File {
+            name: name.into(),
+            data: "data".into(),
+            listen: listen.clone(),
+            http: None,
+            resp: None,
+            durability: durability.clone(),
+            join: self.nodes.iter().filter(|node| node.runs()).map(|node| node.addr.clone()).collect(),
+            zone: None,
+            weight: None,
+            auto: false,
+            insecure: false,
+            disk: DiskFile::default(),
+            cluster: ClusterFile { members: Vec::new(), ..cluster.clone() },
+        };
+        let dir = dir.join(name);
+        file.write(&dir.join("dynode.toml")).map_err(|e| e.to_string())?;
+        self.nodes.push(Node::new(&file, listen, dir, Vec::new())?);
+        let i = self.nodes.len() - 1;
+        self.start(i)?;
+        self.wait_until_answers(i).await?;
+        Ok(i)
     }
 
     /// The nodes of a cluster that runs already and has its folders here, as `dynode dev --data DIR` makes them. They
@@ -116,7 +158,11 @@ impl Cluster {
         nodes.sort_by_key(|node| (node.name.len(), node.name.clone()));
         match nodes.is_empty() {
             true => Err(format!("{}: no folder in it has a dynode.toml", data.display())),
+<<<<<<< HEAD
             false => Ok(Cluster { binary: binary()?, nodes, log_filter: None }),
+=======
+            false => Ok(Cluster { binary: binary()?, beginning: None, nodes }),
+>>>>>>> 47c4278 (dynode-chaos grow: five nodes to eight, a dead one replaced, and down to three, under load)
         }
     }
 
@@ -161,6 +207,26 @@ impl Cluster {
         command.arg("--config").arg(node.config()).process_group(0);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         node.life = Life::Own(child.map_err(|e| format!("{}: {e}", self.binary.display()))?);
+        Ok(())
+    }
+
+    /// Waits until a node says something of itself.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or says nothing in time.
+    pub async fn wait_until_answers(&mut self, i: usize) -> Result<(), String> {
+        let until = Instant::now() + UP_WITHIN;
+        let node = &mut self.nodes[i];
+        while node.status().await.is_err() {
+            if let Some(status) = node.has_ended() {
+                return Err(format!("{} has ended ({status}): {}", node.name, node.end_of_log()));
+            }
+            if Instant::now() > until {
+                return Err(format!("{} does not answer: {}", node.name, node.end_of_log()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     }
 

@@ -38,6 +38,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measure the tail latency of quorum reads and writes with one of three replicas stopped, killed or slow
     SlowReplica(SlowArgs),
+    /// Grow a loaded cluster from five nodes to eight, replace one that died with its disk, and shrink to three
+    ///
+    /// By the operator's commands, while clients write and read with strict quorums. It holds when no acknowledged write is
+    /// lost, no read misses one that was acknowledged before it began, no operation fails after the client's own retries, no
+    /// more than 1.1 of the bytes move that must, and p99 during each change is at most twice that before.
+    Grow(GrowArgs),
 }
 
 /// How nodes are joined.
@@ -175,6 +181,56 @@ pub(crate) struct SlowArgs {
     pub(crate) json: bool,
 }
 
+/// `grow`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GrowArgs {
+    /// Records that are there before: they are what moves
+    #[arg(long, value_name = "N", default_value = "100000")]
+    pub(crate) records: u64,
+    /// Bytes of a record's value
+    #[arg(long, value_name = "BYTES", default_value = "1000")]
+    pub(crate) record_size: usize,
+    /// Quiet before and after each change: what p99 is held against
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
+    pub(crate) calm: Duration,
+    /// Kill one node after the other (-9) and start it again while ownership changes
+    #[arg(long)]
+    pub(crate) kill: bool,
+    /// Partitions of the cluster, a power of two
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub(crate) partitions: u32,
+    /// Writers; each has one request under way
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), default_value = "64")]
+    pub(crate) writers: u32,
+    /// Writes a second, all writers together; three in five read first
+    #[arg(long, value_name = "N/s", value_parser = parse_rate, default_value = "500")]
+    pub(crate) rate: f64,
+    /// Keys that are written
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value = "1000")]
+    pub(crate) keys: u32,
+    /// Bytes of a written value at least
+    #[arg(long, value_name = "BYTES", default_value = "200")]
+    pub(crate) value_size: usize,
+    /// Time for one request, the client's retries included
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
+    pub(crate) timeout: Duration,
+    /// When a write counts as taken: group, os or interval:<duration>
+    #[arg(long, value_name = "WHEN", default_value = "group")]
+    pub(crate) durability: String,
+    /// Where chance begins [default: drawn, and printed]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Draw the ring before and after each change into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rings: Option<PathBuf>,
+    /// Keep configurations, logs and data here
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// The figures as JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 fn parse_probability(text: &str) -> Result<f64, String> {
     let value: Option<f64> = text.parse().ok();
     value.filter(|p| (0.0..=1.0).contains(p)).ok_or_else(|| format!("`{text}` is not between 0 and 1"))
@@ -201,6 +257,7 @@ mod tests {
             "dynode-chaos --attach 127.0.0.1:7100 127.0.0.1:7110 --data d --duration 10s",
             "dynode-chaos --network netns --svg a.svg --json",
             "dynode-chaos slow-replica --duration 5s --slower 50",
+            "dynode-chaos grow --records 1000 --calm 2s --kill --rings r",
         ] {
             if let Err(e) = parse(line) {
                 panic!("{line}: {e}");

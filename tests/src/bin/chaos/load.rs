@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Further requests at once on a connection than writers need: reads before writes, the survey.
 const IN_FLIGHT: usize = 1024;
+
+/// Errors kept word for word: enough to see what goes wrong.
+pub(crate) const ERRORS_KEPT: usize = 20;
 
 /// What the clients do.
 #[derive(Debug, Clone)]
@@ -54,8 +57,18 @@ pub(crate) struct Second {
 /// How requests ended: operation, `ok` or the error's name, and what is known of a write then.
 pub(crate) type Ends = BTreeMap<(&'static str, &'static str, &'static str), u64>;
 
+/// What happens while requests are made, in turn: numbers that only grow, odd ones for what disturbs. A request belongs to
+/// what disturbed it, when it began or when it ended; else to the quiet in which it began.
+pub(crate) type Phase = usize;
+
 /// All that the clients have seen.
 pub(crate) struct Seconds {
+    /// By operation and phase: what each request that went well took, in microseconds.
+    pub(crate) phases: BTreeMap<(&'static str, Phase), Vec<u32>>,
+    /// How often the client library sent a request once more, by what the attempt before came to.
+    pub(crate) retries: BTreeMap<&'static str, u64>,
+    /// The errors that were shown to the clients' user, at most [`ERRORS_KEPT`].
+    pub(crate) errors: Vec<String>,
     pub(crate) all: Vec<Second>,
     pub(crate) ends: Ends,
     /// The longest time for which this process itself did not get to run.
@@ -66,6 +79,7 @@ pub(crate) struct Seconds {
 /// Clients at work.
 pub(crate) struct Load {
     counted: Arc<AtomicU64>,
+    phase: Arc<AtomicUsize>,
     end: Arc<AtomicBool>,
     /// The name of the audit comes back when the writers have ended; then the survey may begin.
     written: oneshot::Receiver<()>,
@@ -80,13 +94,21 @@ impl Load {
         let (say_written, written) = oneshot::channel();
         let (may_check, check) = oneshot::channel();
         let (own_counted, own_end) = (counted.clone(), end.clone());
+        let phase = Arc::new(AtomicUsize::new(0));
+        let own_phase = phase.clone();
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|e| e.to_string())?;
-            runtime.block_on(clients(plan, origin, own_counted, own_end, say_written, check))
+            let told = Told { counted: own_counted, phase: own_phase, end: own_end };
+            runtime.block_on(clients(plan, origin, told, say_written, check))
         };
         let thread = std::thread::Builder::new().name("clients".into()).spawn(work).map_err(|e| e.to_string())?;
-        Ok(Load { counted, end, written, may_check, thread })
+        Ok(Load { counted, phase, end, written, may_check, thread })
+    }
+
+    /// Something else happens from now on.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase, SeqCst);
     }
 
     /// Requests that went well so far.
@@ -115,11 +137,17 @@ impl Load {
     }
 }
 
+/// What the clients' thread has in common with the other.
+struct Told {
+    counted: Arc<AtomicU64>,
+    phase: Arc<AtomicUsize>,
+    end: Arc<AtomicBool>,
+}
+
 async fn clients(
     plan: Plan,
     origin: Instant,
-    counted: Arc<AtomicU64>,
-    end: Arc<AtomicBool>,
+    told: Told,
     written: oneshot::Sender<()>,
     check: oneshot::Receiver<()>,
 ) -> Result<(Verdict, Seconds), String> {
@@ -133,11 +161,13 @@ async fn clients(
         connections: 1,
         in_flight: IN_FLIGHT,
     };
+    let Told { counted, phase, end } = told;
     let dynode = cluster.connect().await.map_err(|e| format!("cannot reach the cluster: {e}"))?;
     let seconds = Rc::new(RefCell::new(Seconds::new()));
-    let target = Watched { inner: dynode.clone(), origin, seconds: seconds.clone(), counted };
+    let target = Watched { inner: dynode.clone(), origin, seconds: seconds.clone(), counted, phase };
     let run = Run { name: format!("{:x}", unix_ms(wall())), keys: plan.keys };
-    let journal = Journal::new(run.clone(), &plan.bucket, unix_ms(wall()));
+    let mut journal = Journal::new(run.clone(), &plan.bucket, unix_ms(wall()));
+    journal.is_strict = cluster.is_register();
     let limits = Rc::new(Limits::new(0, None, None));
     let writers_plan = writers::Plan {
         run,
@@ -179,12 +209,28 @@ async fn clients(
     let found = survey(&dynode.with_r(Quorum::All), &SystemClock::new(origin), &journal, plan.settle).await;
     let mut seconds = seconds.replace(Seconds::new());
     seconds.close(usize::MAX);
+    seconds.retries = dynode.retries();
     Ok((Verdict::new(&journal, &found), seconds))
 }
 
 impl Seconds {
     fn new() -> Seconds {
-        Seconds { all: Vec::new(), ends: Ends::new(), held_up: Duration::ZERO, now: (0, Vec::new(), 0) }
+        Seconds {
+            phases: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            errors: Vec::new(),
+            all: Vec::new(),
+            ends: Ends::new(),
+            held_up: Duration::ZERO,
+            now: (0, Vec::new(), 0),
+        }
+    }
+
+    /// What so large a part of a phase's requests took at most, in milliseconds. None: there were none.
+    pub(crate) fn quantile_ms(&self, op: &'static str, phase: Phase, part: f64) -> Option<f64> {
+        let mut latencies = self.phases.get(&(op, phase))?.clone();
+        latencies.sort_unstable();
+        quantile_ms(&latencies, part)
     }
 
     fn take(&mut self, at: Duration, latency: Duration, op: &'static str, failed: Option<&Failed>) {
@@ -210,13 +256,16 @@ impl Seconds {
         let (at, mut latencies, failed) = std::mem::replace(&mut self.now, (second, Vec::new(), 0));
         self.all.resize(self.all.len().max(at), Second::default());
         latencies.sort_unstable();
-        let quantile = |q: f64| {
-            let rank = ((latencies.len() as f64 * q).ceil() as usize).clamp(1, latencies.len().max(1)) - 1;
-            latencies.get(rank).map_or(0.0, |us| f64::from(*us) / 1000.0)
-        };
+        let quantile = |q: f64| quantile_ms(&latencies, q).unwrap_or(0.0);
         let (p50_ms, p99_ms) = (quantile(0.5), quantile(0.99));
         self.all.push(Second { done: latencies.len() as u64, failed, p50_ms, p99_ms });
     }
+}
+
+/// Of latencies in order, in microseconds.
+fn quantile_ms(latencies: &[u32], part: f64) -> Option<f64> {
+    let rank = ((latencies.len() as f64 * part).ceil() as usize).clamp(1, latencies.len().max(1)) - 1;
+    latencies.get(rank).map(|us| f64::from(*us) / 1000.0)
 }
 
 /// A store whose requests are counted.
@@ -226,13 +275,31 @@ struct Watched<T> {
     origin: Instant,
     seconds: Rc<RefCell<Seconds>>,
     counted: Arc<AtomicU64>,
+    phase: Arc<AtomicUsize>,
 }
 
 impl<T> Watched<T> {
-    fn note<R>(&self, op: &'static str, began: Instant, outcome: Result<R, Failed>) -> Result<R, Failed> {
-        self.seconds.borrow_mut().take(self.origin.elapsed(), began.elapsed(), op, outcome.as_ref().err());
-        if outcome.is_ok() {
-            self.counted.fetch_add(1, SeqCst);
+    fn now(&self) -> (Instant, Phase) {
+        (Instant::now(), self.phase.load(SeqCst))
+    }
+
+    fn note<R>(&self, op: &'static str, began: (Instant, Phase), outcome: Result<R, Failed>) -> Result<R, Failed> {
+        let took = began.0.elapsed();
+        let mut seconds = self.seconds.borrow_mut();
+        seconds.take(self.origin.elapsed(), took, op, outcome.as_ref().err());
+        match &outcome {
+            Ok(_) => {
+                let phase =
+                    Some(self.phase.load(SeqCst)).filter(|now| began.1 % 2 == 0 && now % 2 == 1).unwrap_or(began.1);
+                let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+                seconds.phases.entry((op, phase)).or_default().push(micros);
+                self.counted.fetch_add(1, SeqCst);
+            }
+            Err(failed) if seconds.errors.len() < ERRORS_KEPT => {
+                let at = self.origin.elapsed().as_secs_f64();
+                seconds.errors.push(format!("{at:.3} s, {op} after {} ms: {failed}", took.as_millis()));
+            }
+            Err(_) => {}
         }
         outcome
     }
@@ -242,13 +309,13 @@ impl<T: Target> Target for Watched<T> {
     type Context = T::Context;
 
     async fn get(&self, key: Bytes) -> Result<Seen<T::Context>, Failed> {
-        let began = Instant::now();
+        let began = self.now();
         let outcome = self.inner.get(key).await;
         self.note("read", began, outcome)
     }
 
     async fn put(&self, key: Bytes, value: Bytes, over: Over<T::Context>) -> Result<Written<T::Context>, Failed> {
-        let began = Instant::now();
+        let began = self.now();
         let outcome = self.inner.put(key, value, over).await;
         self.note("write", began, outcome)
     }

@@ -11,10 +11,13 @@
 //! | `run` | one run from start to end |
 //! | `outcome`, `report`, `svg` | what came of it; as text and JSON; as a drawing |
 //! | `slow_replica` | tail latency with one replica stopped, killed or slow |
+//! | `grow`, `grown` | nodes join, are replaced and leave under load; what came of it |
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "processes, sockets and clocks are real here")]
 
 mod args;
 mod faults;
+mod grow;
+mod grown;
 mod load;
 mod outcome;
 mod quorums;
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         let work = async {
             match &cli.command {
                 Some(Command::SlowReplica(args)) => slow_replica::run(args).await,
+                Some(Command::Grow(args)) => grow::run(args).await,
                 None => run::run(&cli.run, asked).await,
             }
         };

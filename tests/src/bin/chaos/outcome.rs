@@ -89,6 +89,7 @@ impl Outcome {
             none("replaced values resurrected", verdict.resurrected.len()),
             none("false words", verdict.false_words.len()),
             none("strange values", verdict.strange.len()),
+            none("strict reads that missed what was acknowledged before", verdict.missed.len()),
             none("keys that cannot be read at the end", verdict.unread.len()),
             Held {
                 what: "whole in time after each fault",

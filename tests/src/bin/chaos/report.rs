@@ -107,6 +107,7 @@ fn held(outcome: &Outcome) -> String {
         ("false word", &verdict.false_words),
         ("strange", &verdict.strange),
         ("unread", &verdict.unread),
+        ("stale", &verdict.missed),
     ] {
         for offence in offences.iter().take(SHOWN_MAX) {
             text.push_str(&format!("  {} {}: {}\n", what.red(), offence.key, offence.what));
@@ -156,6 +157,8 @@ fn json(outcome: &Outcome) -> Value {
         "measured_seconds": [outcome.measured.start, outcome.measured.end],
         "seconds": outcome.seconds.all.iter().map(second).collect::<Vec<_>>(),
         "requests": ends.collect::<Vec<_>>(),
+        "retries": outcome.seconds.retries,
+        "errors": outcome.seconds.errors,
         "clients_held_up_ms": outcome.seconds.held_up.as_secs_f64() * 1000.0,
         "audit": serde_json::to_value(&outcome.verdict).unwrap_or_default(),
         "troubles": outcome.troubles,
