@@ -158,11 +158,7 @@ impl Cluster {
         nodes.sort_by_key(|node| (node.name.len(), node.name.clone()));
         match nodes.is_empty() {
             true => Err(format!("{}: no folder in it has a dynode.toml", data.display())),
-<<<<<<< HEAD
-            false => Ok(Cluster { binary: binary()?, nodes, log_filter: None }),
-=======
-            false => Ok(Cluster { binary: binary()?, beginning: None, nodes }),
->>>>>>> 47c4278 (dynode-chaos grow: five nodes to eight, a dead one replaced, and down to three, under load)
+            false => Ok(Cluster { binary: binary()?, beginning: None, nodes, log_filter: None }),
         }
     }
 
