@@ -20,9 +20,9 @@ impl World {
             if let Some(p) = self.layout.partition_ids().find(|p| node.phase(*p) != dynode::protocol::Phase::Stable) {
                 return unsettled(format!("partition {p} is {:?} at n{at}", node.phase(p)));
             }
-            let first = self.hosts.iter().filter_map(|host| host.node.as_ref()).find(|node| node.is_member());
-            if first.is_some_and(|first| node.is_member() && first.agree().staged() != node.agree().staged()) {
-                return unsettled(format!("n{at} knows of other staged changes than another member"));
+            let first = self.hosts.iter().find_map(|host| host.node.as_ref());
+            if first.is_some_and(|first| first.agree().staged() != node.agree().staged()) {
+                return unsettled(format!("n{at} knows of other staged changes than another node"));
             }
             let committed: Vec<_> = node.agree().staged().committed(epoch).collect();
             let possible = dynode::protocol::agree::apply(node.layout(), committed.iter().copied()).done;
