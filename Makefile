@@ -21,7 +21,7 @@ help:
 	@echo 'make bench   speed of three nodes beside bare RocksDB'
 	@echo 'make figures the ring: balance, movement, planning time; liveness: detection, mistakes, cost'
 	@echo 'make sync-cost  what it costs to bring a copy up to date, a million keys (some minutes, 5 GB)'
-	@echo 'make scale   what joins, leaves, a lost rack and a rolling restart cost with 100 and 1,000 nodes (ten minutes and 3 GB; or NODES=100)'
+	@echo 'make scale   what joins, leaves, a lost rack and a rolling restart cost with 100 and 1,000 nodes (3 GB; NODES=100: half a minute)'
 	@echo 'make sim     20,000 simulated runs                                     (SEEDS=A..B)'
 	@echo 'make openapi the HTTP interface against its own description (schemathesis; needs python3-venv and PyPI)'
 	@echo 'make redis-py  redis-py on a cluster (needs python3-venv and PyPI)'
