@@ -159,6 +159,9 @@ pub const SCRUB_SLICE_RECORDS: u64 = 2_000;
 /// The copies begun in one go: each takes a snapshot.
 pub const SCRUB_SLICE_COPIES: usize = 32;
 
+/// Comparisons that clients ask for are made no more often than this: each lists the clocks of all copies for every peer.
+pub const COMPARE_NOW_PAUSE: Micros = Micros::millis(100);
+
 /// The pairs of copies that a report names as apart, the farthest ones: more of them help nobody who reads it.
 pub const APART_TOLD_MAX: usize = 128;
 

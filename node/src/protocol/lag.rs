@@ -43,7 +43,7 @@ impl SyncState {
 
 impl<E: Engine> Node<E> {
     /// Tells who lacks what of whom; compares clocks with all peers first, when asked to: what comes of that is in the next
-    /// report.
+    /// report. Asked for again at once, it is left to the comparison that was just made.
     pub(super) fn get_sync(
         &mut self,
         now: Time,
@@ -51,7 +51,9 @@ impl<E: Engine> Node<E> {
         m: &GetSync,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
-        if m.now {
+        let rested = self.sync.asked_now.is_none_or(|at| now - at >= limits::COMPARE_NOW_PAUSE);
+        if m.now && rested {
+            self.sync.asked_now = Some(now);
             let peers: Vec<NodeId> = self.up.iter().copied().filter(|peer| self.is_up(*peer)).collect();
             // As with a peer that has just come: what is found missing is pulled at once.
             peers.into_iter().try_for_each(|peer| self.greet(now, peer, out))?;

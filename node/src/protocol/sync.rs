@@ -31,6 +31,8 @@ pub(super) struct SyncState {
     pub(super) lacked: BTreeMap<(PartitionId, NodeId), (Clock, Time)>,
     /// When clocks were last compared with a peer.
     pub(super) compared: BTreeMap<NodeId, Time>,
+    /// When somebody last asked for a comparison at once, and it was made.
+    pub(super) asked_now: Option<Time>,
     /// The partitions that are being pulled.
     pub(super) pulling: BTreeMap<PartitionId, NodeId>,
     /// The partitions to be pulled next, and from whom.

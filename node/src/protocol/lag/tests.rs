@@ -57,6 +57,14 @@ fn a_comparison_that_was_asked_for_is_made_at_once() {
     let after = report(&mut trio, 2, false);
     assert_eq!(age(&after), 0.0, "{after}");
     assert!(age(&before) >= 0.0);
+    // Again at once, nothing is compared.
+    let rounds = trio.nodes[2].sync.rounds();
+    report(&mut trio, 2, true);
+    assert_eq!(trio.nodes[2].sync.rounds(), rounds);
+    trio.run(1);
+    let rounds = trio.nodes[2].sync.rounds();
+    report(&mut trio, 2, true);
+    assert_eq!(trio.nodes[2].sync.rounds(), rounds + 2, "with both peers");
     assert!(after["partitions"].as_array().unwrap().is_empty(), "{after}");
     assert_eq!(trio.stored(), 1);
 }
