@@ -72,6 +72,10 @@ pub const DIGESTS_MAX: usize = 1024;
 /// Pulls that a node has under way: each may bring [`ANSWER_BYTES`] at a time.
 pub const PULLS_MAX: usize = 16;
 
+/// The same while clients wait: their requests stand behind what is being taken in and given, and on a machine that is busy
+/// answers come later, so that sync slows down by itself.
+pub const PULLS_BUSY: usize = 2;
+
 /// The values in one part of an answer: a turn that takes one in stays in the low milliseconds.
 pub const ANSWER_BYTES: usize = 256 * 1024;
 
@@ -87,6 +91,13 @@ pub const SYNC_BYTES_A_SECOND: u64 = 64 << 20;
 
 /// So much of that may be taken in at once.
 pub const SYNC_BURST: Micros = Micros::millis(100);
+
+/// While clients wait, sync rests so many times as long as an answer took: it has a quarter of the time, or less where several
+/// pulls run beside each other.
+pub const SYNC_REST_BUSY: u64 = 3;
+
+/// But no longer than that for one answer: a source that is very slow must not make this node wait as well.
+pub const SYNC_REST_MAX: Micros = Micros::millis(200);
 
 /// The keys in one part of an answer, for the same reason.
 pub const ANSWER_KEYS: usize = 1024;

@@ -23,7 +23,7 @@
 //! | `forward` | a request that belongs to another node |
 //! | `replica` | a copy's part in writes and reads |
 //! | `sync` | owners compare clocks and pull what they lack |
-//! | `source` | answering pulls |
+//! | `source`, `busy` | answering pulls; how much of it at once |
 //! | `lag` | the report on who lacks what of whom |
 //! | `handoff` | copies held for owners that were away, until every owner contains them |
 //! | `lives` | lives that have ended: refused, handed over, closed |
@@ -46,6 +46,7 @@ pub mod agree;
 mod agreeing;
 mod breaker;
 mod buckets;
+mod busy;
 mod event;
 mod expire;
 mod forward;

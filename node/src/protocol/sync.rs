@@ -13,10 +13,9 @@ use bytes::Bytes;
 use dynode_client::wire::{AnswerKind, Clocks, Digest, Digests, Message, Pull as PullRequest, ScanAt};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{Part, decode_clock, decode_parts, encode_clock};
-use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Clock, Engine, EngineError};
 
-use super::{Effects, Heard, Micros, Node, Observation, Operation, ReplyTo, Then, Time};
+use super::{Effects, Heard, Node, Observation, Operation, ReplyTo, Then, Time};
 use crate::limits;
 
 #[cfg(test)]
@@ -45,8 +44,8 @@ pub(super) struct SyncState {
     rounds: u64,
     /// The peers with which everything was equal in the last round.
     equal: BTreeSet<NodeId>,
-    /// What came so far is within the bytes that sync may move until then.
-    paid_until: Time,
+    /// What came so far is within the share of bytes and time that sync has until then: see [`super::busy`].
+    pub(super) paid_until: Time,
 }
 
 /// The synced clocks of which a peer is told.
@@ -73,6 +72,8 @@ pub(super) struct Pull {
     scan: Option<ScanAt>,
     /// The clock that this copy has asked with.
     asked: Clock,
+    /// When it has asked: in the turn that took in the answer before.
+    asked_at: Time,
     /// It waits for its turn to ask, not for an answer.
     rests: bool,
     /// Answers in a row that brought nothing, since the source is still looking for it.
@@ -88,15 +89,6 @@ impl DigestRound {
 }
 
 impl SyncState {
-    /// So many bytes came: sync moves no more than its share, however many pulls there are.
-    fn pay(&mut self, now: Time, bytes: usize) {
-        if broken(Rule::Greedy) {
-            return;
-        }
-        let span = Micros(bytes as u64 * 1_000_000 / limits::SYNC_BYTES_A_SECOND);
-        self.paid_until = self.paid_until.max(now) + span;
-    }
-
     /// A partition is to be pulled from a peer, as soon as there is room.
     pub(super) fn want(&mut self, partition: PartitionId, source: NodeId) {
         if !self.pulling.contains_key(&partition) {
@@ -390,7 +382,7 @@ impl<E: Engine> Node<E> {
 
     /// Begins as many of the wanted pulls as may run at once.
     pub(super) fn begin_pulls(&mut self, now: Time, out: &mut Effects) -> Result<(), EngineError> {
-        while self.sync.pulling() < limits::PULLS_MAX && self.writes_refused.is_none() {
+        while self.sync.pulling() < self.pulls_max(now) && self.writes_refused.is_none() {
             let Some((partition, source)) = self.sync.wanted.pop_first() else { return Ok(()) };
             // What is not begun now is wanted again after the next round.
             if self.owns(partition) && self.is_up(source) && self.not_compared(now, partition)?.is_none() {
@@ -414,24 +406,21 @@ impl<E: Engine> Node<E> {
         let life = self.store.copy(partition)?.actor().life;
         self.sync.pulling.insert(partition, source);
         self.counters.pulls += 1;
-        self.ask(now, Pull { source, partition, life, scan, asked: Clock::new(), rests: false, empty: 0 }, out)
-    }
-
-    /// The values in one part of an answer, whether it is taken in here or given: less while clients wait, be it for what
-    /// this node coordinates or for its part in what others do.
-    pub(super) fn answer_bytes(&self, now: Time) -> usize {
-        if self.is_busy(now) { limits::ANSWER_BYTES_BUSY } else { limits::ANSWER_BYTES }
-    }
-
-    /// Do clients wait?
-    pub(super) fn is_busy(&self, now: Time) -> bool {
-        (self.client_operations > 0 || now - self.last_served < limits::BUSY_FOR) && !broken(Rule::Greedy)
+        let pull = Pull { source, partition, life, scan, asked: Clock::new(), asked_at: now, rests: true, empty: 0 };
+        match self.sync.rest_until() {
+            until if now < until => {
+                let id = self.new_id();
+                self.begin(id, Operation::Pull(pull), until);
+                Ok(())
+            }
+            _ => self.ask(now, pull, out),
+        }
     }
 
     /// Asks for the next part of an answer, under an id of its own: a part that comes twice, or late, answers nothing.
     fn ask(&mut self, now: Time, mut pull: Pull, out: &mut Effects) -> Result<(), EngineError> {
         pull.asked = self.store.copy(pull.partition)?.clock().clone();
-        pull.rests = false;
+        (pull.asked_at, pull.rests) = (now, false);
         // A large part makes clients wait for as long as it takes to take it in.
         let budget = self.answer_bytes(now);
         let id = self.new_id();
@@ -466,7 +455,8 @@ impl<E: Engine> Node<E> {
             Heard::Answer(_, Message::Answer(m), body)
                 if self.store.copy(pull.partition)?.actor().life == pull.life =>
             {
-                self.sync.pay(now, body.len());
+                let took = Some(now - pull.asked_at).filter(|_| self.is_busy(now));
+                self.sync.pay(now, body.len(), took);
                 self.counters.sync_bytes_in += body.len() as u64;
                 match decode_parts(body) {
                     Ok(parts) if self.is_stale(pull.partition, pull.source, m.life, &m.refused, &parts)? => false,
@@ -479,7 +469,7 @@ impl<E: Engine> Node<E> {
             }
             _ => false,
         };
-        let rest_until = Time(self.sync.paid_until.0.saturating_sub(limits::SYNC_BURST.0));
+        let rest_until = self.sync.rest_until();
         if goes_on && now < rest_until {
             pull.rests = true;
             return Ok(Then::Wait(Some(rest_until)));
