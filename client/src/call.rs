@@ -75,6 +75,8 @@ pub(crate) async fn call_counted(
         let connection = match link.connection(deadline).await {
             Ok(connection) => connection,
             Err(error) => {
+                // It may have left: whoever is still there says who has come.
+                inner.suspect_layout();
                 tried.push(link.clone());
                 last = Some(error);
                 if Instant::now() >= deadline {
@@ -102,6 +104,9 @@ pub(crate) async fn call_counted(
                 _ => return Ok((frame, progress.unknown_attempts)),
             },
             Err(trouble) => {
+                if let Trouble::NotSent(_) | Trouble::Lost(_) = trouble {
+                    inner.suspect_layout();
+                }
                 if let Trouble::NotSent(_) = trouble {
                     sent -= 1;
                 }

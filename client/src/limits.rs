@@ -104,9 +104,9 @@ pub(crate) const HEDGES_SAVED_MAX: i64 = 100;
 /// Times that a call asks again at once after `OtherLayout`; then it pauses as for any other retry.
 pub(crate) const LAYOUT_RETRIES_MAX: u32 = 3;
 
-/// The layout is fetched again so often even if nobody complains: nodes forward what comes to the wrong one, so a stale
-/// layout costs time and nothing else.
-pub(crate) const LAYOUT_AGE_MAX: Duration = Duration::from_secs(30);
+/// The layout is fetched again about so often even if nobody complains. Nodes forward what comes to the wrong one, so a stale
+/// layout costs time; but nodes that have left are stopped, and who still knows only these finds nobody any more.
+pub(crate) const LAYOUT_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// Hints that the layout may have changed make it be fetched at most so often.
 pub(crate) const LAYOUT_AGE_MIN: Duration = Duration::from_secs(1);
