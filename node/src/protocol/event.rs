@@ -182,6 +182,8 @@ pub enum Observation {
     HandedOff {
         /// Where.
         partition: PartitionId,
+        /// This node is not a member, and holds nothing for owners any more.
+        may_go: bool,
     },
     /// A scan of a whole partition began, because the index no longer reaches back far enough.
     ScanBegan {

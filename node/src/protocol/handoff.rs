@@ -130,7 +130,8 @@ impl<E: Engine> Node<E> {
         self.hints.remove(partition);
         self.sync.forget(partition);
         self.counters.handed_off += 1;
-        out.observe(Observation::HandedOff { partition });
+        let may_go = self.hints.len() == 0 && self.is_settled() && !self.is_member();
+        out.observe(Observation::HandedOff { partition, may_go });
         Ok(())
     }
 

@@ -30,7 +30,11 @@ impl<E: Engine> Node<E> {
                 comes.insert(partition);
             }
         }
-        let (leaves, bytes_before) = (self.hints.len(), self.counters.sync_bytes_in);
+        // A former owner's copy is held for the owners once its partition is stable.
+        let leaving = self.phases.partitions().filter(|p| !self.config.layout.owns(self.config.node, *p));
+        let former =
+            leaving.filter(|p| self.phases.before(*p).contains(&self.config.node) && !self.hints.holds(*p)).count();
+        let (leaves, bytes_before) = (self.hints.len() + former, self.counters.sync_bytes_in);
         self.transfers = Some(Transfers { since: now, comes, leaves, bytes_before, ended: None });
         Ok(())
     }

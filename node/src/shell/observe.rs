@@ -21,7 +21,10 @@ pub(super) fn observe(what: &Observation) {
             "this copy came from a backup older than what its peers have closed since: it was discarded and is rebuilt from them; \
              values that may exist nowhere else were set aside in the data directory"
         ),
-        Observation::HandedOff { partition } => debug!(%partition, "handed off: every owner contains it"),
+        Observation::HandedOff { may_go: true, .. } => {
+            info!("this node is not a member, and all that it had is with the owners: it can be stopped");
+        }
+        Observation::HandedOff { partition, .. } => debug!(%partition, "handed off: every owner contains it"),
         Observation::Discarded { partition, detail, aside } => {
             let aside = aside.as_deref().unwrap_or("nowhere");
             error!(%partition, %aside, "a copy is damaged: discarded, and rebuilt from the other owners; what only it had \

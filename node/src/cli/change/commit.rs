@@ -20,6 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Without `--wait`, so long for the members to choose; they go on by themselves.
 const CHOOSE_TIME: Duration = Duration::from_secs(5);
 
+/// With `--wait`: how often all nodes are asked how far they have come.
+const SETTLED_EVERY: Duration = Duration::from_millis(500);
+
 /// With `--wait`: how often it is said what is waited for.
 const REMARK_EVERY: Duration = Duration::from_secs(5);
 
@@ -86,7 +89,7 @@ pub(in crate::cli) async fn commit(target: &TargetArgs, args: CommitArgs) -> Don
             remark(&format!("waiting: {waits}"));
             told = waits;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(if now > epoch { SETTLED_EVERY } else { LOOK_EVERY }).await;
         report = operate(&client, Operator::Show).await?;
     }
     let left: Vec<ChangeId> = ids(&report).into_iter().filter(|id| changes.contains(id)).collect();
