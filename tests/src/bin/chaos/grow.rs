@@ -42,6 +42,9 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 /// A staged change has come to the node that is asked for the plan, and a guest is heard of, within this.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
 
+/// Clients have looked for a newer layout.
+const CLIENTS_KNOW: Duration = Duration::from_secs(9);
+
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// With `--kill`: a node is down for so long, and up for so long before the next one is.
@@ -148,6 +151,8 @@ impl<'a> Growing<'a> {
         self.change("shrink from 8 to 3", &by, &|by| LEAVING.iter().try_for_each(|name| stage(by, &["leave", name])))
             .await?;
         self.draw_ring("4-three")?;
+        // Clients that still go by an older layout are served by those who have left: they look about every five seconds.
+        tokio::time::sleep(CLIENTS_KNOW).await;
         self.let_go().await?;
         self.quiet().await;
         self.end().await

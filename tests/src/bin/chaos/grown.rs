@@ -86,10 +86,11 @@ impl Grown {
                 held: verdict.missed.is_empty() && strict_reads > 0,
                 figure: format!("{} of {}", verdict.missed.len(), units::count(strict_reads)),
             },
-            none("operations failed after the client's own retries", self.failed()),
         ];
-        // A node that was killed has counted anew, and taken some in twice; and one that is down makes others wait.
+        // A node that was killed has counted anew, and taken some in twice; and where one that has not all yet is asked beside
+        // one that is down, there may be no quorum for longer than a client's budget of retries lasts.
         if self.kills == 0 {
+            held.push(none("operations failed after the client's own retries", self.failed()));
             held.push(Held {
                 what: "bytes moved, at most 1.1 of the least possible",
                 held: bytes <= BYTES_RATIO_MAX,
