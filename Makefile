@@ -11,11 +11,12 @@ PACKAGES = g++ make clang libclang-dev curl redis-tools
 CARGO = cargo
 BIN = $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo chaos test lint doc bench figures sync-cost scale sim fuzz openapi redis-py console-test
+.PHONY: help setup build demo chaos grow test lint doc bench figures sync-cost scale sim fuzz openapi redis-py console-test
 
 help:
 	@echo 'make demo    three nodes, real files, a kill -9, everything read back   (DIR=folder: import that instead)'
 	@echo 'make chaos   two minutes of kills, pauses, splits, slow links, a full disk (ARGS="--seed 7 --network netns")'
+	@echo 'make grow    five nodes under load grow to eight, lose one, shrink to three (ARGS="--kill")'
 	@echo 'make test    all tests'
 	@echo 'make lint    formatting, Clippy, documentation: no warnings'
 	@echo 'make bench   speed of three nodes beside bare RocksDB'
@@ -53,6 +54,10 @@ demo: build
 chaos: build
 	$(CARGO) build --release --locked -p tests --bin dynode-chaos
 	$(BIN)/dynode-chaos --duration 2m --svg $(CARGO_TARGET_DIR)/chaos.svg $(ARGS)
+
+grow: build
+	$(CARGO) build --release --locked -p tests --bin dynode-chaos
+	$(BIN)/dynode-chaos grow $(ARGS)
 
 # The pure crates first: they say in a minute what is wrong. `tests` is built on its own, with the switches that break
 # the protocol for the mutation checks, and drives the daemon built above as a process.
