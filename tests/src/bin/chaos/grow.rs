@@ -51,6 +51,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const DOWN: Duration = Duration::from_millis(700);
 const BETWEEN: Duration = Duration::from_millis(500);
 
+/// Nodes killed in one change: then it may come to its end.
+const KILLS_MAX: u64 = 4;
+
 /// Records written at a time.
 const IN_FLIGHT: usize = 64;
 
@@ -199,6 +202,7 @@ impl<'a> Growing<'a> {
     /// Waits until a command has ended; meanwhile, if that is wanted, one node after the other is killed and started again.
     async fn until_done(&mut self, commit: &mut Child, by: &str, began: Instant) -> Result<Duration, String> {
         let mut down: Option<usize> = None;
+        let before = self.kills;
         let mut next = began + BETWEEN;
         let ended = loop {
             if let Some(status) = commit.try_wait().map_err(|e| e.to_string())? {
@@ -209,7 +213,8 @@ impl<'a> Growing<'a> {
                 let transfers = dynode(by, &["transfers"]).unwrap_or_default();
                 return Err(format!("not settled after {} s: {transfers}", SETTLED_WITHIN.as_secs()));
             }
-            if self.args.kill && Instant::now() >= next {
+            let may_kill = self.args.kill && (down.is_some() || self.kills - before < KILLS_MAX);
+            if may_kill && Instant::now() >= next {
                 next = Instant::now() + if down.is_some() { BETWEEN } else { DOWN };
                 down = match down.take() {
                     Some(node) => self.bring_back(node).await?,
