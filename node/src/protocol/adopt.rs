@@ -36,6 +36,8 @@ impl<E: Engine> Node<E> {
         self.owned = self.config.layout.owned_by(self.config.node).collect();
         self.begin_phases(decision);
         self.forget_words_of_others();
+        // What this turn has brought is held, too.
+        self.store.commit(true)?;
         self.hold_what_is_not_owned(now)?;
         self.begin_ownerships(&held)?;
         self.housekeeping.compare_soon(now);

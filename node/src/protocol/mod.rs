@@ -145,7 +145,7 @@ pub struct Node<E: Engine> {
     rng: Pcg64,
     /// The peers whose connection stands.
     up: BTreeSet<NodeId>,
-    /// Former members that were down when they ceased to be members, as long as their old connection stands.
+    /// Former members that were down when they ceased to be members, until they speak, or there is another connection.
     left_down: BTreeSet<NodeId>,
     breakers: breaker::Breakers,
     /// When the last event was taken.
@@ -288,6 +288,7 @@ impl<E: Engine> Node<E> {
         match event {
             Event::Request { from, reply_to, message, body } => {
                 if let Origin::Peer(peer) = from {
+                    self.left_down.remove(&peer);
                     self.breakers.heard_of(peer, now);
                 }
                 self.request(now, from, reply_to, message, body, out)

@@ -61,7 +61,9 @@ impl World {
         // Each node counts what it has itself when it takes a write, as an owner or a stand-in: siblings that meet later
         // may be more. One that has lost what it had begins to count anew.
         let lost = |name| self.stats.faults.get(name).copied().unwrap_or(0) as usize;
-        let counts = self.plan.nodes + lost("disk lost") + lost("old backup");
+        // So does a new owner.
+        let owners = self.plan.nodes * self.layouts.seen.len().max(1);
+        let counts = owners + lost("disk lost") + lost("old backup");
         if writers.len() > SIBLINGS_MAX * counts {
             return Err(Violation::new(NAME, format!("#{read} found {} siblings", writers.len())));
         }

@@ -46,10 +46,9 @@ impl World {
                 false => elsewhere += 1,
             }
         }
-        if self.changes_owners() {
-            // Who is an owner changes; it is the register that shows whether the right ones have it.
-            (on_owners, elsewhere) = (on_owners + elsewhere, 0);
-        }
+        // Who is an owner changes, and former owners may have let go of it; it is the register that shows whether the right
+        // ones have it.
+        let owners = if self.changes_owners() { 0 } else { owners };
         // A stand-in may have let go of it since: then every owner has it.
         if on_owners < owners || on_owners + elsewhere < needed {
             let said = format!("#{id} is acknowledged by {owners} owners and {stand_ins} stand-ins");

@@ -55,7 +55,11 @@ impl Decision {
             let (old, new) = (present.owners(*p), layout.owners(*p));
             old.len() != new.len() || old.iter().any(|node| !new.contains(node))
         };
-        let before = layout.partition_ids().filter(others).map(|p| (p, present.owners(p).to_vec())).collect();
+        // Who is given up without a majority's word is not waited for: nothing that only such nodes had can be had any more.
+        let counts = |node: &NodeId| forced.is_none() || layout.member(*node).is_some();
+        let before = |p| present.owners(p).iter().copied().filter(counts).collect::<Vec<NodeId>>();
+        let before =
+            layout.partition_ids().filter(others).map(|p| (p, before(p))).filter(|(_, b)| !b.is_empty()).collect();
         Decision::of(layout, done, forced, before)
     }
 
@@ -126,6 +130,31 @@ impl Decision {
 /// The epoch of a layout that is forced after `epoch`: so far ahead that whatever others go on to decide stays below.
 pub(super) fn forced_epoch(epoch: u64) -> u64 {
     (epoch / limits::FORCED_LEAP + 1).saturating_mul(limits::FORCED_LEAP)
+}
+
+#[cfg(test)]
+mod tests {
+    use dynode_ring::Member;
+
+    use super::*;
+
+    fn member(id: u64) -> Member {
+        Member { id: NodeId(id), name: format!("n{id}"), addr: String::new(), zone: "a".into(), weight: 1 }
+    }
+
+    #[test]
+    fn what_is_forced_waits_for_nobody_who_is_given_up() {
+        let present = Layout::first(16, 3, (1..=4).map(member).collect()).unwrap();
+        let next = present.next((1..=3).map(member).collect()).unwrap();
+        let base = Base { by: NodeId(1), epoch: 1, hash: 0 };
+        let has_it = |forced| {
+            let decision = Decision::new(&present, next.clone(), Vec::new(), forced);
+            assert!(!decision.before.is_empty());
+            decision.before.iter().any(|(_, owners)| owners.contains(&NodeId(4)))
+        };
+        assert!(has_it(None), "it may still tell what it has");
+        assert!(!has_it(Some(base)));
+    }
 }
 
 fn hash(bytes: &Bytes) -> u64 {
