@@ -9,7 +9,7 @@
 //! with a whole copy has said it.
 
 use bytes::{Bytes, BytesMut};
-use dynode_client::wire::{ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message, SiblingIs};
+use dynode_client::wire::{ErrorCode, Failure, Fetch, Found, Get as GetRequest, Message, Quorum, SiblingIs};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_clock, decode_object, encode_dots};
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey, Space};
@@ -32,6 +32,7 @@ pub(super) struct Get {
     pub(super) partition: PartitionId,
     pub(super) key: ObjectKey,
     pub(super) tally: Tally,
+    pub(super) wanted: Quorum,
     pub(super) strict: bool,
     began: Time,
     pub(super) deadline: Time,
@@ -179,6 +180,7 @@ impl<E: Engine> Node<E> {
             partition,
             key,
             tally,
+            wanted: request.r,
             strict: request.strict,
             began: now,
             deadline,

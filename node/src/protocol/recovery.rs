@@ -91,8 +91,9 @@ impl<E: Engine> Node<E> {
         before.proves = proves;
         let of_partition = (partition, NodeId(0))..=(partition, NodeId(u64::MAX));
         let (mut contained, mut proven) = (0, 0);
-        for (_, told) in self.recovery.told.range(of_partition) {
-            if told.life == life && mine.covers(&told.clock) {
+        for ((_, node), told) in self.recovery.told.range(of_partition) {
+            // One that has told something need not be an owner any more.
+            if vouchers.contains(node) && told.life == life && mine.covers(&told.clock) {
                 contained += 1;
                 proven += usize::from(told.proves);
             }

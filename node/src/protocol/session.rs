@@ -5,7 +5,7 @@
 //! that does not cover the context further copies are asked, one after the other, and then all of them anew, until it does
 //! or time is up. Most often the first copy will do, and the read costs nothing more.
 
-use dynode_client::wire::{ErrorCode, Failure, Get as GetRequest, Quorum};
+use dynode_client::wire::{ErrorCode, Failure, Get as GetRequest};
 use dynode_storage::{Clock, Engine, EngineError};
 
 use super::get::Get;
@@ -72,9 +72,16 @@ impl<E: Engine> Node<E> {
             return Ok(Then::Done);
         }
         let again = Then::Wait(Some(get.deadline.min(now + limits::SESSION_AGAIN_AFTER)));
-        let Ok(whom) = self.whom(get.partition, Quorum::Count(get.tally.needed() as u8), get.strict, Does::Read) else {
+        let Ok(mut whom) = self.whom(get.partition, get.wanted, get.strict, Does::Read) else {
             return Ok(again);
         };
+        if get.strict {
+            // Who coordinates need not be an owner any more.
+            match self.sides(get.partition, get.wanted, Does::Read) {
+                Ok(sides) => whom.sides = sides,
+                Err(_) => return Ok(again),
+            }
+        }
         let mut spare = whom.owners;
         spare.extend(whom.stand_ins);
         let me = self.config.node;

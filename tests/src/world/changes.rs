@@ -146,8 +146,8 @@ impl World {
             let lost = all.iter().filter(|at| layout.member(self.hosts[**at].id).is_some()).count();
             2 * lost < layout.members().len()
         };
-        let oldest = self.hosts.iter().map(|host| host.epoch).min().unwrap_or(0);
-        self.layouts.since(oldest).all(minority)
+        // It may come back in the belief of any layout that there was.
+        self.layouts.since(0).all(minority)
     }
 
     /// Is the machine given up, and to stay off?

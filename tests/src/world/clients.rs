@@ -85,7 +85,10 @@ impl World {
         let owners = usize::from(self.plan.replicas).min(self.plan.nodes);
         let (quorum, timeout_ms) = draw_terms(&mut self.client_rng, owners);
         let strict = self.terms_rng.random_range(0..16) >= self.plan.sloppy;
-        let terms = Terms { quorum, strict, timeout_ms };
+        let mut terms = Terms { quorum, strict, timeout_ms };
+        if self.plan.majorities {
+            terms = Terms { quorum: Quorum::Majority, strict: true, timeout_ms: timeout_ms.max(100) };
+        }
         self.ask(client, host, key, Action::ALL[action].0, terms);
         Ok(())
     }

@@ -256,6 +256,8 @@ pub struct Plan {
     pub crash_at_step: u32,
     /// Guests become members without an operator's word.
     pub auto_join: bool,
+    /// All reads and writes are strict, and of majorities.
+    pub majorities: bool,
 }
 
 impl Plan {
@@ -301,6 +303,23 @@ impl Plan {
         self.changes = Change::ALL.iter().map(|(_, _, weight)| weight * one_of(rng, &[0, 1, 1, 3])).collect();
         self.crash_at_step = one_of(rng, &[0, 0, 1, 3, 8]);
         self.auto_join = rng.random_range(0..8) == 0;
+        // Half of these runs are about nothing but registers: reads and writes of majorities, and what may come between them.
+        self.majorities = rng.random_bool(0.5);
+        if self.majorities {
+            self.replicas = one_of(rng, &[2, 3, 3, 3]);
+            self.durability = Durability::Group;
+            self.keys = one_of(rng, &[1, 2, 3]);
+            self.think = one_of(rng, &[5, 20, 100]) * MS;
+            self.sloppy = 0;
+            let weights = [30, 30, 0, 0, 0, 0, 0, 0, 0];
+            self.actions = weights.into();
+            for which in [Fault::Split, Fault::OneWay, Fault::Isolate, Fault::Pause] {
+                self.faults[which as usize] = 20 * one_of(rng, &[0, 1, 3]);
+            }
+            self.faults[Fault::DiskLost as usize] = 10 * one_of(rng, &[0, 1, 3]);
+            self.faults[Fault::Heal as usize] = 20 * one_of(rng, &[1, 3]);
+            self.fault_every = one_of(rng, &[100, 300, 1000]) * MS;
+        }
     }
 
     fn draw(rng: &mut Pcg64) -> Plan {
@@ -359,6 +378,7 @@ impl Plan {
             changes: vec![0; Change::ALL.len()],
             crash_at_step: 0,
             auto_join: false,
+            majorities: false,
         }
     }
 
@@ -405,6 +425,7 @@ impl Plan {
             changes: vec![0; Change::ALL.len()],
             crash_at_step: 0,
             auto_join: false,
+            majorities: false,
         }
     }
 }

@@ -132,6 +132,12 @@ pub(super) fn forced_epoch(epoch: u64) -> u64 {
     (epoch / limits::FORCED_LEAP + 1).saturating_mul(limits::FORCED_LEAP)
 }
 
+fn hash(bytes: &Bytes) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
 #[cfg(test)]
 mod tests {
     use dynode_ring::Member;
@@ -155,10 +161,4 @@ mod tests {
         assert!(has_it(None), "it may still tell what it has");
         assert!(!has_it(Some(base)));
     }
-}
-
-fn hash(bytes: &Bytes) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
-    u64::from_le_bytes(first)
 }
