@@ -15,11 +15,12 @@ use crate::world::{Outcome, Violation, World};
 const NAME: &str = "7 a copy leaves only when every owner contains it";
 
 impl World {
-    /// The clocks of a node's copies of partitions that it does not own.
+    /// The clocks of a node's copies that may leave: of partitions that it does not own.
     pub(crate) fn foreign_clocks(&self, node: &mut Node<Disk>) -> Result<Vec<(PartitionId, Clock)>, Violation> {
         let (mut foreign, id) = (Vec::new(), node.id());
         let layout = node.layout().clone();
-        for partition in layout.partition_ids().filter(|p| !layout.owns(id, *p)) {
+        // Where owners change, a copy may be set aside by a node that still takes itself for an owner.
+        for partition in layout.partition_ids().filter(|p| self.changes_owners() || !layout.owns(id, *p)) {
             if let Some(copy) = Violation::unless_found(node.store().find(partition))? {
                 foreign.push((partition, copy.clock().clone()));
             }
@@ -37,13 +38,15 @@ impl World {
         for (partition, was) in before {
             let now = Violation::unless_found(node.store().find(*partition))?;
             let left = now.map_or_else(|| was.clone(), |copy| was.minus(copy.clock()));
+            let is_set_aside = self.changes_owners() && self.hosts[at].set_aside.contains(partition);
+            let is_foreign = !node.layout().owns(node.id(), *partition);
             // Damage is no leaving: see `World::found_rot`.
-            if left.is_empty() || self.hosts[at].rotten.contains(partition) {
+            if left.is_empty() || self.hosts[at].rotten.contains(partition) || !(is_foreign || is_set_aside) {
                 continue;
             }
             self.trace.line(self.now, |t| format!("n{at} lets go of its copy of p{partition}: {}", t.clock(&left)));
             self.hosts[at].has_left(*partition, &left);
-            if self.changes_owners() && self.hosts[at].set_aside.contains(partition) {
+            if is_set_aside {
                 self.set_aside_outside(at, *partition, &left)?;
                 continue;
             }
