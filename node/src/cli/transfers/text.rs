@@ -72,7 +72,7 @@ fn bars(nodes: &[&Value]) -> String {
 }
 
 fn bar(done: u64, of: u64) -> String {
-    let full = if of == 0 { 0 } else { usize::try_from(done * BAR as u64 / of).unwrap_or(BAR) };
+    let full = (done * BAR as u64).checked_div(of).map_or(0, |full| usize::try_from(full).unwrap_or(BAR).min(BAR));
     match of {
         0 => String::new(),
         _ => format!("{}{}", "█".repeat(full), "░".repeat(BAR - full)),

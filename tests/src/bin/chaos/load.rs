@@ -289,8 +289,9 @@ impl<T> Watched<T> {
         seconds.take(self.origin.elapsed(), took, op, outcome.as_ref().err());
         match &outcome {
             Ok(_) => {
-                let phase =
-                    Some(self.phase.load(SeqCst)).filter(|now| began.1 % 2 == 0 && now % 2 == 1).unwrap_or(began.1);
+                let phase = Some(self.phase.load(SeqCst))
+                    .filter(|now| began.1.is_multiple_of(2) && now % 2 == 1)
+                    .unwrap_or(began.1);
                 let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
                 seconds.phases.entry((op, phase)).or_default().push(micros);
                 self.counted.fetch_add(1, SeqCst);
