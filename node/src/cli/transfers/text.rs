@@ -167,7 +167,7 @@ mod tests {
             "1 of 64 partitions",
             "█████░░░░",
             "10 of 40",
-            "1.00 MiB/s",
+            "1 MiB/s",
             "in about 15",
             "n0, n2",
             "joint",
