@@ -4,13 +4,13 @@
 //! | --- | --- |
 //! | `round`, `fill`, `strip`, `delta`, `claim`, `absence`, `dots`, `reuse`, `volatile`, `close`, `hand_over` | random seeds |
 //! | `absence`, `dots`, `volatile` | also `scripts/away_during_delete.txt`, `delete_by_repair.txt`, `told_unsynced.txt` |
-//! | `switch`, `fence`, `one_voucher`, `read_new`, `amnesiac`, `forgot`, `epoch`, `drop` | random seeds with changes of owners |
+//! | `switch`, `fence`, `amnesiac`, `epoch`, `drop` | random seeds in which owners change |
 //! | effects before the commit ("send, then persist") | random seeds |
 //! | going on after the disk has refused a batch | random seeds |
 //! | puts that are asked for again without the id of their request; reads that do not say what their client has seen | random seeds |
 
 use dynode_storage::rules::{Rule, break_rule};
-use tests::runner::{Break, Options, run_range};
+use tests::runner::{Break, Changes, Options, run_range};
 use tests::script::play;
 
 /// Seeds among which each break must show. The one that hides best, `dots`, showed within three thousand: most of what is
@@ -18,7 +18,18 @@ use tests::script::play;
 const WITHIN: u64 = 10_000;
 
 fn is_found(wrong: Break) {
-    let (_, failed) = run_range(0..WITHIN, Options { wrong: Some(wrong), ..Options::default() }, 1, &|_| {});
+    is_found_among(Options { wrong: Some(wrong), ..Options::default() });
+}
+
+/// As [`is_found`], where owners change in every run.
+fn is_found_in_changes(rule: Rule) {
+    let wrong = Some(Break::Rule(rule));
+    is_found_among(Options { wrong, changes: Changes::Always, ..Options::default() });
+}
+
+fn is_found_among(options: Options) {
+    let Some(wrong) = options.wrong else { return };
+    let (_, failed) = run_range(0..WITHIN, options, 1, &|_| {});
     let first = failed.first().unwrap_or_else(|| panic!("{wrong:?} was not found in {WITHIN} seeds"));
     println!("{wrong:?}: seed {}, {}: {}", first.seed, first.violation.invariant, first.violation.detail);
 }
@@ -84,6 +95,31 @@ fn close_is_found() {
 #[test]
 fn hand_over_is_found() {
     is_found(Break::Rule(Rule::HandOver));
+}
+
+#[test]
+fn switching_at_once_is_found() {
+    is_found_in_changes(Rule::Switch);
+}
+
+#[test]
+fn reads_of_former_owners_without_a_fence_are_found() {
+    is_found_in_changes(Rule::Fence);
+}
+
+#[test]
+fn counting_copies_that_forgot_is_found() {
+    is_found_in_changes(Rule::Amnesiac);
+}
+
+#[test]
+fn words_of_other_epochs_are_found() {
+    is_found_in_changes(Rule::Epoch);
+}
+
+#[test]
+fn dropping_copies_early_is_found() {
+    is_found_in_changes(Rule::Drop);
 }
 
 #[test]

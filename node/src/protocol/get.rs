@@ -58,7 +58,7 @@ pub(super) struct Get {
     /// The partition gets other owners, and the former ones are asked.
     pub(super) reads_before: bool,
     /// A copy that was asked goes by another layout: if it is needed, all are asked anew, soon.
-    pub(super) awaits_layout: bool,
+    pub(super) other_layout_seen: bool,
 }
 
 impl Get {
@@ -195,7 +195,7 @@ impl<E: Engine> Node<E> {
             recovering: Vec::new(),
             least,
             reads_before: self.phase(partition) == Phase::Joint,
-            awaits_layout: false,
+            other_layout_seen: false,
         };
         let id = self.new_id();
         let recovering = self.is_recovering(partition)? || self.may_have_promised(partition);
@@ -260,11 +260,11 @@ impl<E: Engine> Node<E> {
                 return self.get_anew(now, id, get, out);
             }
             Heard::Answer(from, Message::Failure(why), _) => {
-                get.awaits_layout |= get.waits_for(from) && why.code == ErrorCode::OtherLayout;
+                get.other_layout_seen |= get.waits_for(from) && why.code == ErrorCode::OtherLayout;
                 self.ask_instead(id, get, from, out)
             }
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) => self.ask_instead(id, get, from, out),
-            Heard::Alarm if now < get.deadline && (get.lags() || get.awaits_layout) => {
+            Heard::Alarm if now < get.deadline && (get.lags() || get.other_layout_seen) => {
                 return self.get_anew(now, id, get, out);
             }
             Heard::Alarm if now < get.deadline => {
@@ -289,7 +289,7 @@ impl<E: Engine> Node<E> {
                 return Ok(Then::Wait(Some(get.next_look(now))));
             }
         }
-        if outcome == Outcome::Lost && get.awaits_layout && now < get.deadline {
+        if outcome == Outcome::Lost && get.other_layout_seen && now < get.deadline {
             return Ok(Then::Wait(Some(get.deadline.min(now + limits::LAYOUT_AGAIN_AFTER))));
         }
         Ok(self.get_stands(outcome, get, out))

@@ -299,8 +299,13 @@ impl<E: Engine> Node<E> {
         partition: PartitionId,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
+        // Of members only: what is refused of others nobody can ask them for.
+        let mut refused = self.store.refused(partition).to_vec();
+        refused.retain(|(node, _)| self.config.layout.member(*node).is_some());
         let Some(copy) = self.store.find(partition)? else { return Ok(()) };
-        if !copy.has_several_lives() && !copy.clock().has_gaps() && !copy.maybe_unstripped() {
+        // Half done, it keeps those who have not heard of it from handing on what they have.
+        let is_half_done = refused.iter().any(|(node, life)| *life > copy.clock().closed_below(*node));
+        if !copy.has_several_lives() && !copy.clock().has_gaps() && !copy.maybe_unstripped() && !is_half_done {
             self.lives.open.remove(&partition);
             return Ok(());
         }

@@ -94,7 +94,7 @@ impl<E: Engine> Node<E> {
         get.tally.of_each(whom.sides, get.strict);
         get.reads_before = self.phase(get.partition) == Phase::Joint;
         get.recovering.clear();
-        get.awaits_layout = false;
+        get.other_layout_seen = false;
         get.seen = Clock::new();
         let (owns, recovering) = (self.reads(get.partition), self.is_recovering(get.partition)?);
         let recovering = recovering || self.may_have_promised(get.partition);
