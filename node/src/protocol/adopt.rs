@@ -36,7 +36,7 @@ impl<E: Engine> Node<E> {
         self.owned = self.config.layout.owned_by(self.config.node).collect();
         self.begin_phases(decision);
         self.forget_words_of_others();
-        // What this turn has brought is held, too.
+        // The engine names only what is committed, and a copy that came into being in this turn may be one to hold.
         self.store.commit(true)?;
         self.hold_what_is_not_owned(now)?;
         self.begin_ownerships(&held)?;

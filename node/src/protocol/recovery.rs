@@ -63,9 +63,9 @@ impl<E: Engine> Node<E> {
     /// acknowledged itself.
     ///
     /// The clock of a copy that may lack what it acknowledged proves nothing. While the partition gets other owners the former ones
-    /// vouch. Afterwards a copy that is new to its owner must
-    /// contain a majority of copies that are whole: only they are sure to have, together, what former owners had. Where that many
-    /// are not to be had, containing *everybody* will do: there is nothing else that could be contained.
+    /// vouch. Afterwards a copy that is new to its owner must contain a majority of copies that are whole: only they are sure to
+    /// have, together, what former owners had. Where that many are not to be had, containing *everybody* will do: there is nothing
+    /// else that could be contained.
     pub(super) fn recover(
         &mut self,
         partition: PartitionId,
