@@ -201,6 +201,7 @@ impl<S: View> Scan<S> {
             clock: self.clock().clone(),
             watermark: self.source.watermark().clone(),
             remains: self.source.remains.clone(),
+            content: self.source.content(),
         };
         page.parts.push(Part::Claim(claim));
         Ok(page)

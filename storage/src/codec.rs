@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use dynode_ring::NodeId;
 
 use crate::clock::{Clock, DotRange};
+use crate::copy::set_hash;
 use crate::dot::{Actor, COUNTER_MAX, Dot, LIFE_MAX};
 use crate::key::ObjectKey;
 use crate::object::{Object, Payload, Sibling};
@@ -53,6 +54,20 @@ pub struct Claim {
     pub watermark: Clock,
     /// The dots of closed lives that were still in the source's index.
     pub remains: Clock,
+    /// The set hash that the source's copy kept of itself: what all pages list comes to the same (see [`listed`]).
+    pub content: u64,
+}
+
+/// What the entries of a scan's page add to the set hash of what was listed. It sums up every key with its dots, so that it
+/// counts as well: a key that is missing, or there twice, is noticed.
+pub fn listed(parts: &[Part]) -> u64 {
+    let is_claimed = matches!(parts.last(), Some(Part::Claim(_)));
+    let hash = |part: &Part| match part {
+        // Without a claim the entries are the index's, and come again when the keys are listed.
+        Part::Entry(entry) if is_claimed => set_hash(&entry.key, entry.object.dots()),
+        _ => 0,
+    };
+    parts.iter().map(hash).fold(0, u64::wrapping_add)
 }
 
 /// A part of an answer.
@@ -238,6 +253,7 @@ pub fn encode_parts(parts: &[Part]) -> Vec<u8> {
                 put_clock(&mut out, &c.clock);
                 put_clock(&mut out, &c.watermark);
                 put_clock(&mut out, &c.remains);
+                out.extend_from_slice(&c.content.to_le_bytes());
             }
             Part::Closed(closed) => {
                 out.push(PART_CLOSED);
@@ -518,7 +534,8 @@ pub fn decode_parts(bytes: Bytes) -> Result<Vec<Part>, Corrupt> {
                 parts.push(Part::Entry(entry));
             }
             PART_CLAIM => {
-                parts.push(Part::Claim(Claim { clock: r.clock()?, watermark: r.clock()?, remains: r.clock()? }));
+                let (clock, watermark, remains) = (r.clock()?, r.clock()?, r.clock()?);
+                parts.push(Part::Claim(Claim { clock, watermark, remains, content: r.word()? }));
             }
             PART_CLOSED => parts.push(Part::Closed(r.closed()?)),
             _ => return Err(Corrupt("unknown part of an answer")),

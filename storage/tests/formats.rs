@@ -79,8 +79,16 @@ fn keys_entries_parts() {
     let entry = format!("07{KEY}01{A3}01{}", object_hex());
     assert_eq!(hex(&codec::encode_entry(&key(), &object(), &[dot(3, 1)])), format!("01{entry}"));
     let part = Part::Entry(Entry { key: key(), object: object(), dots: vec![dot(3, 1)] });
-    let claim = Part::Claim(Claim { clock: clock(), watermark: Clock::new(), remains: Clock::new() });
-    assert_eq!(hex(&codec::encode_parts(&[part.clone(), claim])), format!("0101{entry}02{}0000", clock_hex()));
+    let claim = Part::Claim(Claim {
+        clock: clock(),
+        watermark: Clock::new(),
+        remains: Clock::new(),
+        content: 0x0807_0605_0403_0201,
+    });
+    assert_eq!(
+        hex(&codec::encode_parts(&[part.clone(), claim])),
+        format!("0101{entry}02{}00000102030405060708", clock_hex())
+    );
     assert_eq!(hex(&codec::encode_parts(&[part.clone(), part])), format!("0101{entry}01{entry}"));
 
     let object = Object { values: Vec::new(), context: clock() };

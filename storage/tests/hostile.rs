@@ -61,7 +61,8 @@ fn sound(form: usize, rng: &mut Rng) -> Vec<u8> {
         4 => {
             let mut parts: Vec<Part> = (0..rng.below(4)).map(|_| Part::Entry(entry(rng))).collect();
             if rng.chance(500) {
-                parts.push(Part::Claim(Claim { clock: clock(rng), watermark: clock(rng), remains: clock(rng) }));
+                let (clock, watermark, remains) = (clock(rng), clock(rng), clock(rng));
+                parts.push(Part::Claim(Claim { clock, watermark, remains, content: rng.next() }));
             } else if let closed = clock(rng)
                 && !closed.closed().is_empty()
             {

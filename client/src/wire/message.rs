@@ -472,6 +472,8 @@ pub struct Clocks {
     /// The partitions of which the answerer's copy may lack what others have acknowledged, and whether it may lack what it has
     /// acknowledged itself.
     pub recovering: Vec<(u16, bool)>,
+    /// The partitions whose clocks are equal, and whose content is not: one of the two copies is damaged.
+    pub unlike: Vec<u16>,
 }
 
 /// "Here is my clock; send what I lack." Body: the asker's clock, encoded. Answered by [`Answer`].
@@ -487,6 +489,9 @@ pub struct Pull {
     pub scan: Option<ScanAt>,
     /// At most about so many bytes of values in the answer.
     pub budget: u32,
+    /// What the scan before has listed is not what the source's copy says of itself: it is to be read whole before anything
+    /// more comes from it.
+    pub doubted: bool,
 }
 
 /// Where a scan goes on.

@@ -187,7 +187,8 @@ fn peer_message() -> impl Strategy<Value = Message> {
                     absent: absent.clone(),
                     last_life,
                     whole,
-                    recovering: absent.into_iter().map(|p| (p, p % 2 == 0)).collect(),
+                    recovering: absent.iter().map(|p| (*p, p % 2 == 0)).collect(),
+                    unlike: absent,
                 }
                 .into()
             }
@@ -202,8 +203,10 @@ fn peer_message() -> impl Strategy<Value = Message> {
         }
         .into()),
         any::<u64>().prop_map(|life| HandedOver { life }.into()),
-        (any::<(u64, u16, u32)>(), bytes(), option::of(scan))
-            .prop_map(|((epoch, partition, budget), only, scan)| Pull { epoch, partition, only, scan, budget }.into()),
+        (any::<(u64, u16, u32, bool)>(), bytes(), option::of(scan)).prop_map(
+            |((epoch, partition, budget, doubted), only, scan)| Pull { epoch, partition, only, scan, budget, doubted }
+                .into()
+        ),
         (any::<(u64, u16, u64)>(), kind, vec(any::<(u64, u64)>(), 0..9)).prop_map(
             |((epoch, partition, life), kind, refused)| Answer { epoch, partition, kind, life, refused }.into()
         ),

@@ -127,13 +127,21 @@ pub(crate) fn samples() -> Vec<Frame> {
                 last_life: 9,
                 whole: true,
                 recovering: vec![(4, true)],
+                unlike: vec![5],
             }
             .into(),
             b("clock"),
         ),
         (
-            Pull { epoch: 3, partition: 1, only: b(""), scan: Some(ScanAt { id: 4, after: b("k") }), budget: 1 << 20 }
-                .into(),
+            Pull {
+                epoch: 3,
+                partition: 1,
+                only: b(""),
+                scan: Some(ScanAt { id: 4, after: b("k") }),
+                budget: 1 << 20,
+                doubted: false,
+            }
+            .into(),
             b("clock"),
         ),
         (

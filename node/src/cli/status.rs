@@ -298,6 +298,7 @@ fn alarms(name: &str, report: &Value) -> Vec<String> {
     let said = [
         ("no_progress", "syncs that went round in circles"),
         ("content_differs", "copies with equal clocks and different content"),
+        ("scans_differ", "scans that listed something else than their source says of itself"),
     ];
     let alarm = |(counter, words): (&str, &str)| {
         let count = report["counters"][counter].as_u64().filter(|count| *count > 0)?;

@@ -49,6 +49,11 @@ const COUNTERS: &[(&str, &str, &str)] = &[
     ("sync_dots_in", "sync_received_writes_total", "Writes learnt by sync."),
     ("no_progress", "sync_no_progress_total", "Pulls that went round in circles. Above 0 is a bug."),
     ("content_differs", "content_differs_total", "Equal clocks with different content. Above 0: a copy is damaged."),
+    (
+        "scans_differ",
+        "sync_scans_differ_total",
+        "Scans that listed something else than their source says of itself. Above 0: a copy is damaged.",
+    ),
     ("closed", "lives_closed_total", "Closings of ended lives brought to an end."),
     ("stale", "stale_messages_total", "Messages dropped because they came from lives that had ended."),
     ("set_aside", "copies_set_aside_total", "Copies discarded as older than the closing of a life they held."),

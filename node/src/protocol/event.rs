@@ -137,6 +137,13 @@ pub enum Observation {
         /// The other copy's node.
         peer: NodeId,
     },
+    /// What a scan has listed is not what its source's copy says of itself: the source reads its copy whole.
+    ScanDiffers {
+        /// Where.
+        partition: PartitionId,
+        /// The source.
+        source: NodeId,
+    },
     /// A sync brought entries but no dots: it would go on for ever. A bug, ours or the peer's.
     NoProgress {
         /// Where.

@@ -68,6 +68,8 @@ pub struct Counters {
     pub no_progress: u64,
     /// Equal clocks with different content: should stay 0.
     pub content_differs: u64,
+    /// Scans that have listed something else than their source's copy says of itself: should stay 0.
+    pub scans_differ: u64,
     /// Closings of ended lives that this node has brought to an end.
     pub closed: u64,
     /// Messages dropped because they came from lives that had ended.

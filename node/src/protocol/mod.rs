@@ -60,6 +60,7 @@ mod latency;
 mod lives;
 mod operation;
 mod phases;
+mod pull;
 mod put;
 mod quarantine;
 mod quorum;

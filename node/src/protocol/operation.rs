@@ -5,7 +5,7 @@ use dynode_client::wire::Message;
 use dynode_ring::NodeId;
 use dynode_storage::{Engine, EngineError};
 
-use super::{Effects, Node, Time, forward, get, lives, put, repair, sync};
+use super::{Effects, Node, Time, forward, get, lives, pull, put, repair, sync};
 
 /// Something that waits for answers from peers. Its number is the request id of everything it asks.
 pub(super) enum Operation {
@@ -13,7 +13,7 @@ pub(super) enum Operation {
     Get(get::Get),
     Forward(forward::Forward),
     Digests(sync::DigestRound),
-    Pull(sync::Pull),
+    Pull(pull::Pull),
     Repair(repair::Repair),
     Closing(lives::Closing),
 }

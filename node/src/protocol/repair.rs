@@ -70,6 +70,7 @@ impl<E: Engine> Node<E> {
             partition: partition.0,
             only: key.as_bytes().clone(),
             scan: None,
+            doubted: false,
             budget: limits::ANSWER_BYTES as u32,
         };
         out.send(source, id, message, clock.into());

@@ -86,6 +86,11 @@ impl<E: Engine> ScrubState<E> {
         }
     }
 
+    /// Is the copy to be read before all else?
+    pub(super) fn is_in_doubt(&self, partition: PartitionId) -> bool {
+        self.soon.contains(&partition)
+    }
+
     /// Copies still to be read, for checks of bounds.
     pub(super) fn len(&self) -> usize {
         self.soon.len() + self.pass.as_ref().map_or(0, |pass| pass.to_come.len())

@@ -80,6 +80,11 @@ impl<E: Engine> Node<E> {
         if only.is_none() && !m.only.is_empty() {
             return self.unreadable(peer, reply_to, "a pull whose key cannot be read", out);
         }
+        if m.doubted {
+            self.scrub.soon(partition);
+            out.reply(reply_to, failure(ErrorCode::Overloaded, "this copy is read whole first: ask again later"));
+            return Ok(());
+        }
         if self.store.find(partition)?.is_none() {
             let (kind, life) = (AnswerKind::Gone, self.store.next_life());
             out.reply(reply_to, Answer { epoch: m.epoch, partition: m.partition, kind, life, refused: Vec::new() });
@@ -103,7 +108,7 @@ impl<E: Engine> Node<E> {
         };
         let Some((kind, parts)) = answered else {
             let detail = format!(
-                "{} scans or {} large deltas are under way here already: ask again later",
+                "{} scans or {} large deltas are under way here already, or this copy is read whole first: ask again later",
                 limits::SCANS_MAX,
                 limits::DELTAS_MAX
             );
@@ -148,7 +153,7 @@ impl<E: Engine> Node<E> {
         clock: &Clock,
         budget: Budget,
     ) -> Result<Option<(AnswerKind, Vec<Part>)>, EngineError> {
-        if self.source.scans() >= limits::SCANS_MAX {
+        if self.source.scans() >= limits::SCANS_MAX || self.scrub.is_in_doubt(partition) {
             return Ok(None);
         }
         let scan = self.store.scan(partition)?;

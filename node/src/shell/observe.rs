@@ -9,6 +9,10 @@ pub(super) fn observe(what: &Observation) {
         Observation::ContentDiffers { partition, peer } => {
             error!(%partition, %peer, "equal clocks, different content: one of the two copies is damaged");
         }
+        Observation::ScanDiffers { partition, source } => error!(
+            %partition, %source,
+            "a scan has listed something else than its source says of its copy: it is not relied on, and the source reads its copy whole"
+        ),
         Observation::NoProgress { partition, peer } => error!(%partition, %peer, "a sync brings nothing new: a bug"),
         Observation::NewLife { partition } => warn!(%partition, "peers know more of this copy: it begins a new life"),
         // Usual while a layout spreads; where it lasts, `doctor` says so.

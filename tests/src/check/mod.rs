@@ -89,6 +89,10 @@ impl World {
                 let what = format!("n{at} and n{peer} differ in partition {partition} with equal clocks");
                 Err(Violation::new("3 copies converge", what))
             }
+            Observation::ScanDiffers { partition, source } => {
+                let what = format!("n{at} is listed something else by {source} in partition {partition} than it says");
+                Err(Violation::new("3 copies converge", what))
+            }
             Observation::NoProgress { partition, .. } => {
                 Err(Violation::new("9 bounded", format!("n{at} syncs partition {partition} in circles")))
             }

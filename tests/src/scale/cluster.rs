@@ -362,6 +362,7 @@ impl Cluster {
             }
             Observation::ContentDiffers { .. }
             | Observation::NoProgress { .. }
+            | Observation::ScanDiffers { .. }
             | Observation::Unreadable { .. }
             | Observation::SetAside { .. }
             | Observation::Discarded { .. }

@@ -152,6 +152,7 @@ fn of_one(found: &mut Found, name: &str, report: &Value) {
     for (counter, words) in [
         ("/counters/content_differs", "equal clocks with different content"),
         ("/counters/no_progress", "syncs that went round in circles"),
+        ("/counters/scans_differ", "scans that listed something else than their source says of itself"),
     ] {
         if figure(counter) > 0 {
             found.bad(

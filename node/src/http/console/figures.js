@@ -161,7 +161,7 @@ export function remarks(list) {
       const copies = report?.damage?.[kind]?.length ?? 0;
       if (copies > 0) say("bad", `${name}: ${plural(copies, "copy", "copies")} ${words}`);
     }
-    for (const [counter, words] of [["no_progress", "syncs that went round in circles"], ["content_differs", "copies with equal clocks and different content"]]) {
+    for (const [counter, words] of [["no_progress", "syncs that went round in circles"], ["content_differs", "copies with equal clocks and different content"], ["scans_differ", "scans that listed something else than their source says of itself"]]) {
       if (report?.counters?.[counter] > 0) say("bad", `${name}: ${report.counters[counter]} ${words}: a bug, please report it`);
     }
     if (hints > 0) say("warn", `${name} holds ${bytes(hintBytes)} of ${plural(hints, "partition")} for owners that are away`);

@@ -359,6 +359,44 @@ fn passes_come_by_themselves() {
     assert!(scrubbed(&owners));
 }
 
+/// A source that has lost a record without notice lists the rest. Who scans it must not say after it that the record was
+/// deleted: the source reads its copy whole instead, and finds out.
+#[test]
+fn a_listing_that_is_not_whole_is_not_relied_on() {
+    let mut owners = Owners::new(3);
+    owners.load();
+    owners.isolate(0);
+    owners.tamper(1, |engine| lose(engine, 3));
+    owners.tamper(2, |engine| *engine = MemoryEngine::new());
+    owners.join(1);
+    owners.join(2);
+    owners.wait(5000);
+    assert!(owners.has_seen(2, |o| matches!(o, Observation::ScanDiffers { source: NodeId(1), .. })));
+    assert!(owners.has_seen(1, |o| matches!(o, Observation::Discarded { .. })), "the source was told");
+    owners.join(0);
+    owners.wait(8000);
+    owners.all_equal();
+}
+
+/// A node that holds a copy with the owners' clock and other content does not let go of it as one that they contain: one of the
+/// two has lost something.
+#[test]
+fn a_held_copy_that_is_not_as_its_owners_stays() {
+    let mut owners = Owners::new(4);
+    let owned_by: Vec<usize> = owners.nodes[0].layout().owners(P).iter().map(|id| id.0 as usize).collect();
+    let stand_in = (0..4).find(|at| !owned_by.contains(at)).unwrap();
+    owners.isolate(owned_by[0]);
+    assert!(matches!(owners.put(owned_by[1], 3, Quorum::All), Message::PutDone(_)));
+    owners.wait(3000);
+    owners.tamper(stand_in, |engine| lose_unnoticed(engine, 3));
+    owners.nodes[stand_in].store().recovered(P).unwrap(); // as a former owner's copy, which is whole
+    owners.join(stand_in);
+    owners.join(owned_by[0]);
+    owners.wait(5000);
+    assert!(owners.has_seen(owned_by[1], |o| matches!(o, Observation::ContentDiffers { .. })));
+    assert!(!owners.has_seen(stand_in, |o| matches!(o, Observation::HandedOff { .. })));
+}
+
 /// Equal clocks, different content: the copy that does not even fit its own word gives way at once.
 #[test]
 fn the_odd_one_of_three_gives_way() {

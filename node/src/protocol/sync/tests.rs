@@ -28,6 +28,7 @@ fn lacking_after_a_word_of(peer: NodeId) -> usize {
         last_life: 0,
         whole: true,
         recovering: Vec::new(),
+        unlike: Vec::new(),
     };
     let mut round = DigestRound { peer, told: vec![(P, told)], greeting: false, summed: 0 };
     let heard = Heard::Answer(peer, answer.into(), body);
