@@ -145,17 +145,13 @@ impl<E: Engine> Store<E> {
         self.engine
     }
 
-    /// The partitions of which a copy is stored, as of the last commit, and about how many bytes its objects take.
-    pub fn stored(&self) -> Result<Vec<(PartitionId, u64)>, EngineError> {
-        Ok(self.stored_partitions()?.into_iter().map(|p| (p, self.stored_bytes(p))).collect())
-    }
-
-    /// About how many bytes the objects of a partition take, as of the last commit.
+    /// About how many bytes the objects of a partition take, as of the last commit. Tenths of a millisecond, where they are many.
     pub fn stored_bytes(&self, partition: PartitionId) -> u64 {
         self.engine.size_between(Space::Objects, &partition_start(partition), &partition_end(partition))
     }
 
-    fn stored_partitions(&self) -> Result<Vec<PartitionId>, EngineError> {
+    /// The partitions of which a copy is stored, as of the last commit.
+    pub fn stored_partitions(&self) -> Result<Vec<PartitionId>, EngineError> {
         let mut partitions = Vec::new();
         let mut wrong = false;
         self.engine.scan(Space::Clocks, &[], &[0xff; 3], &mut |at, _| {

@@ -59,10 +59,12 @@ impl<E: Engine> Node<E> {
 
     /// Copies that this node no longer owns are held, and handed off, like hints.
     fn hold_what_is_not_owned(&mut self, now: Time) -> Result<(), EngineError> {
-        for (partition, bytes) in self.store.stored()? {
+        for partition in self.store.stored_partitions()? {
             match self.owns(partition) {
                 true => self.hints.remove(partition),
-                false if !self.hints.holds(partition) => self.hints.found(partition, bytes, now),
+                false if !self.hints.holds(partition) => {
+                    self.hints.found(partition, self.store.stored_bytes(partition), now);
+                }
                 false => {}
             }
         }

@@ -204,9 +204,9 @@ impl<E: Engine> Node<E> {
         let next_id = (rng.next_u64() >> 16) + 1;
         let housekeeping = housekeep::Rounds::new(now, &mut rng);
         let mut hints = handoff::Hints::default();
-        for (partition, bytes) in store.stored()? {
+        for partition in store.stored_partitions()? {
             if !phases.is_holder(&config.layout, config.node, partition) {
-                hints.found(partition, bytes, now);
+                hints.found(partition, store.stored_bytes(partition), now);
             }
         }
         // Random numbers of its own, so that drawing more of them changes nothing else.

@@ -274,7 +274,7 @@ fn decided(cluster: &Cluster, n: usize) -> Option<u64> {
 fn copies(cluster: &mut Cluster) -> u64 {
     let running: Vec<usize> = cluster.running().collect();
     let held =
-        |n| cluster.node_mut(n).and_then(|node| node.store().stored().ok()).map_or(0, |copies| copies.len() as u64);
+        |n| cluster.node_mut(n).and_then(|node| node.store().stored_partitions().ok()).map_or(0, |copies| copies.len() as u64);
     running.into_iter().map(held).sum()
 }
 
