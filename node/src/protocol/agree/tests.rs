@@ -96,6 +96,27 @@ fn who_has_just_left_stays_a_neighbour_as_a_former_member() {
     assert_eq!((run.members(2), run.former_members(2)), (2, vec![0]));
 }
 
+/// The rest have lost with their disks what they had promised in an epoch in which somebody has voted: they can be reached, but
+/// waiting for them would help nobody.
+#[test]
+fn an_operator_may_force_where_too_few_members_take_part_in_choosing() {
+    let forced = |lost: &[usize]| {
+        let mut run = Run::new(4, Faults { nodes: 3, operators: 0, ..Faults::none() });
+        run.pass(10_000);
+        run.cut_off(&[0]);
+        run.commit_join(0); // it votes itself before it asks anybody
+        lost.iter().for_each(|at| run.take_disk(*at));
+        run.pass(5_000); // nobody but those two can tell each other that they have not voted
+        run.heal();
+        run.pass(10_000);
+        (run.epoch(0), run.force_remove(0, 2).map(|()| run.epoch(0)))
+    };
+    assert_eq!(forced(&[1, 2]), (1, Ok(crate::limits::FORCED_LEAP)));
+    let (epoch, refused) = forced(&[2]);
+    assert_eq!(epoch, 2, "two choose");
+    assert!(refused.unwrap_err().contains("without force"));
+}
+
 #[test]
 fn a_forced_layout_wins_over_what_the_other_side_decides() {
     let mut run = Run::new(2, Faults { nodes: 5, operators: 0, ..Faults::none() });

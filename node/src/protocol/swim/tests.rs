@@ -220,6 +220,26 @@ fn it_contradicts_what_is_said_of_itself() {
     assert!(told.iter().any(|effect| rumours(effect).contains(&word)));
 }
 
+/// A guest that takes this node for suspect would go on doing so; what it says of others, or of a run that cannot be, is nothing.
+#[test]
+fn it_contradicts_what_a_stranger_says_of_itself() {
+    let mut one = One::among(4);
+    let says = |node, incarnation| Ping { incarnation: 5, rumours: vec![Rumour { node, incarnation, state: SUSPECT }] };
+    let incarnation_said = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Reply { message: Message::Ack(m), .. } => Some(m.incarnation),
+            _ => None,
+        })
+    };
+    assert_eq!(incarnation_said(&one.asked(99, 1, says(1, FIRST))), Some(FIRST + 1));
+    assert_eq!(one.swim.counters().contradicted, 1);
+    assert_eq!(incarnation_said(&one.asked(99, 2, says(1, FIRST))), Some(FIRST + 1), "already contradicted");
+    let absurd = FIRST + limits::INCARNATION_LEAP + 2;
+    assert_eq!(incarnation_said(&one.asked(99, 3, says(1, absurd))), Some(FIRST + 1), "nobody is so far ahead");
+    assert_eq!(incarnation_said(&one.asked(99, 4, says(2, FIRST))), Some(FIRST + 1));
+    assert_eq!(one.takes(2), Liveness::Alive);
+}
+
 #[test]
 fn a_suspect_hears_first_of_all_what_is_said_of_it() {
     let mut one = One::among(40);

@@ -416,11 +416,16 @@ impl Run {
     fn lose_disk(&mut self, at: usize) {
         let all_remember = self.machines.iter().all(|m| m.agree.as_ref().is_some_and(|a| a.votes_from != u64::MAX));
         if all_remember {
-            self.crash(at);
-            self.machines[at].up_again = self.now + self.rng.random_range(20..500) * MS;
-            self.machines[at].disk.clear();
-            self.machines[at].remembers = false;
+            self.take_disk(at);
         }
+    }
+
+    /// A node loses its disk, and soon comes back on an empty one.
+    pub(super) fn take_disk(&mut self, at: usize) {
+        self.crash(at);
+        self.machines[at].up_again = self.now + self.rng.random_range(20..500) * MS;
+        self.machines[at].disk.clear();
+        self.machines[at].remembers = false;
     }
 
     /// An operator stages something at some node, and commits all that is staged there.
