@@ -4,14 +4,15 @@
 //! off ([`Off`]), when it must fail.
 
 use bytes::Bytes;
-use dynode::protocol::{Counters, Durability, Liveness};
-use dynode_client::wire::{Acks, Causality, ErrorCode, Quorum};
+use dynode::protocol::{Counters, Durability, Liveness, Phase};
+use dynode_client::wire::{Acks, Causality, ErrorCode, Operator, Quorum};
 use dynode_ring::PartitionId;
 use dynode_storage::memory::MemoryEngine;
 use dynode_storage::rules::{Rule, break_rule};
 use dynode_storage::{EngineError, Space};
 
 use crate::check::TAKEN_FOR_DOWN;
+use crate::world::changes::FOLLOWS;
 use crate::world::clients::Terms;
 use crate::world::host::End;
 use crate::world::journal::OpId;
@@ -129,6 +130,12 @@ impl Scene {
         Scene::of(off, plan)
     }
 
+    /// A calm cluster with one partition, of so many members that hold so many copies of it, and guests beside them.
+    pub fn with_guests(off: Off, members: usize, copies: u8, guests: usize) -> Result<Scene, Violation> {
+        let calm = Plan::calm(members + guests);
+        Scene::of(off, Plan { keys: 1, clients: 8, replicas: copies, guests, ..calm })
+    }
+
     /// A cluster of that plan, with all connections standing.
     pub fn of(off: Off, mut plan: Plan) -> Result<Scene, Violation> {
         match off {
@@ -156,6 +163,35 @@ impl Scene {
     /// Lets time pass.
     pub fn run(&mut self, seconds: f64) -> Result<(), Violation> {
         self.world.run_until(self.world.now + (seconds * SECOND as f64) as u64)
+    }
+
+    /// Lets time pass until something is so, which must be within ten seconds.
+    pub fn run_until(&mut self, what: &str, is_so: impl Fn(&Scene) -> bool) -> Result<(), Violation> {
+        let end = self.world.now + 10 * SECOND;
+        while !is_so(self) {
+            ensure(self.world.now < end, || format!("not within ten seconds: {what}"))?;
+            self.world.run_until(self.world.now + MS / 10)?;
+        }
+        Ok(())
+    }
+
+    /// An operator wants changes of the layout, tells a node, and commits them.
+    pub fn commit(&mut self, at: usize, changes: Vec<Operator>) -> Result<(), Violation> {
+        changes.into_iter().for_each(|what| self.world.tell_node(at, what, FOLLOWS));
+        self.run(0.01)?;
+        self.world.commit_all(at);
+        Ok(())
+    }
+
+    /// A member gives way to a guest.
+    pub fn replace(&self, old: usize, new: usize) -> Operator {
+        Operator::Replace { old: format!("n{old}"), new: self.world.as_told(new) }
+    }
+
+    /// The epoch that a node goes by, and how far it takes the partition of a key to be on its way.
+    pub fn stands(&self, at: usize, key: usize) -> Option<(u64, Phase)> {
+        let partition = self.partition(key);
+        self.world.hosts[at].node.as_ref().map(|node| (node.layout().epoch(), node.phase(partition)))
     }
 
     /// A client asks a node; the answer is not waited for.
@@ -271,6 +307,12 @@ impl Scene {
     /// Cuts the way from one node to another, silently; back it stays open.
     pub fn cut_one_way(&mut self, from: usize, to: usize) {
         self.world.cut(from, to);
+    }
+
+    /// Opens the way between two nodes again, both ways.
+    pub fn open(&mut self, a: usize, b: usize) {
+        self.world.uncut(a, b);
+        self.world.uncut(b, a);
     }
 
     /// Cuts a node off from all others, silently.

@@ -21,7 +21,7 @@ pub(crate) const OPERATORS: u64 = 1 << 60;
 
 /// Staging a change, as the number of a request; anything else follows what its answer says.
 const STAGES: u64 = 1;
-const FOLLOWS: u64 = 2;
+pub(crate) const FOLLOWS: u64 = 2;
 
 /// What operators have done, and what came of it.
 pub(crate) struct Layouts {
@@ -61,7 +61,7 @@ impl Layouts {
 impl World {
     /// May owners change in this run?
     pub(crate) fn changes_owners(&self) -> bool {
-        self.plan.change_every > 0
+        self.plan.change_every > 0 || self.plan.guests > 0
     }
 
     pub(crate) fn plan_change(&mut self) {
@@ -88,13 +88,9 @@ impl World {
         let (change, name, _) = Change::ALL[which];
         let member = given_up.unwrap_or_else(|| one_of(rng, &members));
         let spare = (!spares.is_empty()).then(|| one_of(rng, &spares));
-        let told = |at: usize| {
-            let Member { id, name, addr, zone, weight } = card(at, self.hosts[at].id);
-            MemberIs { node: id.0, name, addr, zone, weight }
-        };
         let what = match (change, spare) {
-            (Change::Join, Some(new)) => Operator::Join(told(new)),
-            (Change::Replace, Some(new)) => Operator::Replace { old: format!("n{member}"), new: told(new) },
+            (Change::Join, Some(new)) => Operator::Join(self.as_told(new)),
+            (Change::Replace, Some(new)) => Operator::Replace { old: format!("n{member}"), new: self.as_told(new) },
             (Change::Leave, _) if given_up.is_none() => Operator::Leave(format!("n{member}")),
             (Change::Leave | Change::Remove, _) => Operator::Remove(format!("n{member}")),
             (Change::Weigh, _) => {
@@ -113,6 +109,12 @@ impl World {
         self.stats.fault(name);
         self.tell_operator(what, STAGES);
         Ok(())
+    }
+
+    /// A machine as operators name it.
+    pub(crate) fn as_told(&self, at: usize) -> MemberIs {
+        let Member { id, name, addr, zone, weight } = card(at, self.hosts[at].id);
+        MemberIs { node: id.0, name, addr, zone, weight }
     }
 
     /// A machine is lost for good, with its disk where that may be.
@@ -183,11 +185,18 @@ impl World {
         self.tell_node(at, what, number);
     }
 
-    fn tell_node(&mut self, at: usize, what: Operator, number: u64) {
+    pub(crate) fn tell_node(&mut self, at: usize, what: Operator, number: u64) {
         self.trace.line(self.now, |_| format!("an operator asks n{at}: {what:?}"));
         let reply_to = ReplyTo { connection: OPERATORS, request: number };
         let message = Message::Operate(Operate { what });
         self.tell(at, Event::Request { from: Origin::Client, reply_to, message, body: Bytes::new() }, None);
+    }
+
+    /// An operator commits everything that is staged at a node.
+    pub(crate) fn commit_all(&mut self, at: usize) {
+        let Some(node) = &self.hosts[at].node else { return };
+        let changes = node.agree().staged().wanted().map(|(id, _)| *id).collect();
+        self.tell_node(at, Operator::Commit { changes, force: false }, FOLLOWS);
     }
 
     /// A node has answered an operator.

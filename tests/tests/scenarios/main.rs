@@ -10,6 +10,7 @@
 //! | `stand_ins` | 4, 13, 14: writes for owners that are away |
 //! | `damage` | 18: bits that flip on a disk |
 //! | `members` | 20: who is there, through a bad network |
+//! | `owners` | strict quorums while partitions get other owners |
 //! | `sessions` | read-your-writes at `r = w = 1` |
 //! | `overload` | 8, 23: more than a node can do |
 //!
@@ -20,6 +21,7 @@ mod damage;
 mod deletes;
 mod members;
 mod overload;
+mod owners;
 mod quorums;
 mod sessions;
 mod siblings;

@@ -1,0 +1,77 @@
+//! Strict quorums while partitions get other owners (invariant 4): what each phase waits for, and why.
+
+use dynode::protocol::Phase;
+use dynode_client::wire::Quorum;
+use dynode_storage::rules::Rule;
+use tests::scene::{Off, Scene, ensure, hold};
+use tests::world::Outcome;
+use tests::world::plan::Action;
+
+/// Of three owners two give way, and they are the ones that have acknowledged a write; to the third nothing of it has come, and
+/// transfers hang. What the new owners could have from the third alone is not enough, and neither is that the third, which stays
+/// an owner, lacks nothing that it has acknowledged itself: reads go to the former owners until the transfers are through.
+/// Killed where one former owner vouches for all, and where reads go to the new owners when one of them is whole.
+#[test]
+fn new_owners_answer_reads_when_most_of_them_contain_what_most_of_the_former_ones_had() {
+    hold(
+        |off| {
+            let mut scene = Scene::with_guests(off, 3, 3, 2)?;
+            let (stays, leaving, coming) = (2, [0, 1], [3, 4]);
+            scene.isolate(stays);
+            scene.run(2.0)?; // so that the write does not wait on a connection
+            let written = scene.strictly(0, 0, Action::PutBlind, Quorum::Majority)?.done()?;
+            scene.world.muted.push("Pull");
+            scene.heal();
+            scene.run(2.0)?;
+            scene.commit(0, vec![scene.replace(leaving[0], coming[0]), scene.replace(leaving[1], coming[1])])?;
+            scene.run(5.0)?;
+            for at in 0..5 {
+                let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
+                ensure(read.found == [written], || format!("n{at}: {read:?}"))?;
+                ensure(scene.stands(at, 0) == Some((2, Phase::Joint)), || format!("n{at}: {:?}", scene.stands(at, 0)))?;
+            }
+            scene.world.muted.clear();
+            scene.settle()?;
+            let read = scene.strictly(stays, 0, Action::Get, Quorum::All)?;
+            ensure(read.found == [written], || format!("at last: {read:?}"))
+        },
+        &[Off::Rule(Rule::OneVoucher), Off::Rule(Rule::ReadNew)],
+    );
+}
+
+/// Both owners give way to others. One of them has promised to answer no read of former owners any more, so that the new ones
+/// may take writes alone; then it loses its disk, and comes back where it reaches only the other, to which no word of all that
+/// has come. The two agree on everything, and are a majority of what they take for the owners: but the one that cannot know what
+/// it has promised does not count. Killed where it takes itself for one that has promised nothing.
+#[test]
+fn a_former_owner_that_lost_its_promise_with_its_disk_is_bound_by_it() {
+    hold(
+        |off| {
+            let mut scene = Scene::with_guests(off, 2, 2, 2)?;
+            let ([promises, lags], [new, other]) = ([0, 1], [2, 3]);
+            scene.strictly(promises, 0, Action::PutBlind, Quorum::All)?.done()?;
+            scene.commit(promises, vec![scene.replace(promises, new), scene.replace(lags, other)])?;
+            scene.run_until("the one knows of the change", |scene| scene.stands(lags, 0) == Some((2, Phase::Joint)))?;
+            scene.isolate(lags);
+            let is_stable =
+                |scene: &Scene| [new, other].iter().all(|at| scene.stands(*at, 0) == Some((2, Phase::Stable)));
+            scene.run_until("the new owners count alone", is_stable)?;
+            scene.lose_disk(promises)?;
+            let written = scene.strictly(new, 0, Action::PutOver, Quorum::Majority)?.done()?;
+            scene.isolate(promises);
+            scene.open(promises, lags);
+            scene.start(promises)?;
+            scene.run(5.0)?;
+            for at in [promises, lags] {
+                let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
+                ensure(read.outcome != Outcome::Done, || format!("n{at} answers without the new owners: {read:?}"))?;
+                ensure(scene.stands(at, 0) == Some((2, Phase::Joint)), || format!("n{at}: {:?}", scene.stands(at, 0)))?;
+            }
+            scene.heal();
+            scene.settle()?;
+            let read = scene.strictly(lags, 0, Action::Get, Quorum::Majority)?;
+            ensure(read.found == [written], || format!("at last: {read:?}"))
+        },
+        &[Off::Rule(Rule::Forgot)],
+    );
+}
