@@ -5,6 +5,7 @@
 //! | `round`, `fill`, `strip`, `delta`, `claim`, `absence`, `dots`, `reuse`, `volatile`, `close`, `hand_over` | random seeds |
 //! | `absence`, `dots`, `volatile` | also `scripts/away_during_delete.txt`, `delete_by_repair.txt`, `told_unsynced.txt` |
 //! | `switch`, `fence`, `amnesiac`, `epoch`, `drop` | random seeds in which owners change |
+//! | `one_voucher`, `read_new`, `forgot` | random seeds in which owners change, by faults aimed at changes (`world/aimed.rs`); also `scenarios/owners.rs` |
 //! | effects before the commit ("send, then persist") | random seeds |
 //! | going on after the disk has refused a batch | random seeds |
 //! | puts that are asked for again without the id of their request; reads that do not say what their client has seen | random seeds |
@@ -13,7 +14,7 @@ use dynode_storage::rules::{Rule, break_rule};
 use tests::runner::{Break, Changes, Options, run_range};
 use tests::script::play;
 
-/// Seeds among which each break must show. The one that hides best, `dots`, showed within three thousand: most of what is
+/// Seeds among which each break must show. The one that hides best, `dots`, showed within six thousand: most of what is
 /// repaired comes with the sync as well.
 const WITHIN: u64 = 10_000;
 
@@ -120,6 +121,21 @@ fn words_of_other_epochs_are_found() {
 #[test]
 fn dropping_copies_early_is_found() {
     is_found_in_changes(Rule::Drop);
+}
+
+#[test]
+fn one_former_owner_that_vouches_for_all_is_found() {
+    is_found_in_changes(Rule::OneVoucher);
+}
+
+#[test]
+fn reads_of_new_owners_when_one_is_whole_are_found() {
+    is_found_in_changes(Rule::ReadNew);
+}
+
+#[test]
+fn promises_that_were_lost_with_a_disk_are_found() {
+    is_found_in_changes(Rule::Forgot);
 }
 
 #[test]

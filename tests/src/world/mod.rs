@@ -13,8 +13,10 @@
 //! | [`disk`] | a machine's disk, and what may be wrong with it |
 //! | [`changes`] | operators, and the layouts that come of them |
 //! | [`faults`], [`spells`] | what goes wrong, and what it may take; what goes wrong for a while |
+//! | [`aimed`] | what goes wrong just where it hurts a change of owners most |
 //! | [`trace`], [`stats`] | the history; the numbers |
 
+pub mod aimed;
 pub mod changes;
 pub mod clients;
 pub mod disk;
@@ -38,6 +40,7 @@ use dynode_storage::{EngineError, ObjectKey};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use aimed::{Aimed, Step};
 use changes::{Layouts, card};
 use clients::{Client, Terms};
 use host::Host;
@@ -115,6 +118,7 @@ pub(crate) enum Happening {
     Fault,
     Change,
     Operator { what: Box<Operator> },
+    Aimed(Step),
     Spell,
     SpellEnds { number: u32 },
     Flap { number: u32, open: bool },
@@ -167,6 +171,7 @@ pub struct World {
     pub(crate) terms_rng: Pcg64,
     pub(crate) values_rng: Pcg64,
     pub(crate) spells: Spells,
+    pub(crate) aimed: Aimed,
 }
 
 impl World {
@@ -218,6 +223,7 @@ impl World {
             spells: Spells::new(stream(seed, 8)),
             terms_rng: stream(seed, 9),
             values_rng: stream(seed, 10),
+            aimed: Aimed::new(stream(seed, 13)),
             plan,
         }
     }
@@ -256,6 +262,7 @@ impl World {
         }
         self.plan_fault();
         self.plan_change();
+        self.plan_aimed();
         self.plan_spell();
         self.queue.push(PROBE_EVERY, Happening::Probe);
         Ok(())
@@ -282,6 +289,7 @@ impl World {
             Happening::Fault => self.fault()?,
             Happening::Change => self.change()?,
             Happening::Operator { what } => self.operator_follows(*what),
+            Happening::Aimed(step) => self.aimed(step)?,
             Happening::Spell => self.spell(),
             Happening::SpellEnds { number } => self.spell_ends(number),
             Happening::Flap { number, open } => self.flap(number, open),
@@ -303,6 +311,7 @@ impl World {
         self.trace.line(self.now, |_| "the faults end".into());
         self.network.latency = self.plan.latency;
         self.end_spells();
+        self.end_history();
         self.mend();
         for host in 0..self.hosts.len() {
             self.hosts[host].disk_time = self.plan.disk;

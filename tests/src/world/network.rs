@@ -150,7 +150,12 @@ impl World {
             (letter.message, letter.body) = through_bytes(letter.request, &letter.message, &letter.body);
         }
         self.check_size(&letter);
-        if self.muted.contains(&letter.message.name()) {
+        let hangs = |only: usize| match letter.message {
+            Message::Pull(_) => letter.to != only,
+            Message::Handoff(_) => letter.from != only,
+            _ => false,
+        };
+        if self.muted.contains(&letter.message.name()) || self.aimed.only_source.is_some_and(hangs) {
             return;
         }
         let is_harsh = self.phase == Phase::Faults;

@@ -252,6 +252,8 @@ pub struct Plan {
     pub change_every: u64,
     /// Weights of [`Change::ALL`].
     pub changes: Vec<u32>,
+    /// The mean time between histories that are aimed at changes ([`super::aimed`]); 0: none.
+    pub aimed_every: u64,
     /// Of sixteen steps that a node takes in a change, so many end with a crash.
     pub crash_at_step: u32,
     /// Guests become members without an operator's word.
@@ -320,6 +322,25 @@ impl Plan {
             self.faults[Fault::Heal as usize] = 20 * one_of(rng, &[1, 3]);
             self.fault_every = one_of(rng, &[100, 300, 1000]) * MS;
         }
+        if always {
+            self.aimed_every = one_of(rng, &[0, 0, 2, 4]) * SECOND;
+        }
+        if self.majorities && self.aimed_every > 0 {
+            self.draw_for_aimed(rng);
+        }
+    }
+
+    /// Where faults are aimed at changes, other faults leave them room, and a write stays the last one of its key for a while.
+    fn draw_for_aimed(&mut self, rng: &mut Pcg64) {
+        let (members, guests) = ((self.nodes - self.guests).max(3), self.guests.max(2));
+        (self.nodes, self.guests) = (members + guests, guests);
+        self.replicas = one_of(rng, &[2, 3]);
+        self.keys = one_of(rng, &[3, 8, 40]);
+        self.change_every = one_of(rng, &[5, 20]) * SECOND;
+        self.fault_every = one_of(rng, &[0, 1, 3]) * SECOND;
+        self.spell_every = 0;
+        self.faults_until = self.faults_until.max(20 * SECOND);
+        self.actions[Action::Get as usize] = one_of(rng, &[30, 100]);
     }
 
     fn draw(rng: &mut Pcg64) -> Plan {
@@ -376,6 +397,7 @@ impl Plan {
             guests: 0,
             change_every: 0,
             changes: vec![0; Change::ALL.len()],
+            aimed_every: 0,
             crash_at_step: 0,
             auto_join: false,
             majorities: false,
@@ -423,6 +445,7 @@ impl Plan {
             guests: 0,
             change_every: 0,
             changes: vec![0; Change::ALL.len()],
+            aimed_every: 0,
             crash_at_step: 0,
             auto_join: false,
             majorities: false,

@@ -296,7 +296,10 @@ impl World {
                     self.queue.push(arrival, Happening::ClientHears { op, message: Box::new(message), body });
                 }
                 Effect::Reply { to, message, body } => self.answer(when, at, to, message, body),
-                Effect::Observe(what) => self.observe(at, what)?,
+                Effect::Observe(what) => {
+                    self.aim_at(at, &what);
+                    self.observe(at, what)?;
+                }
             }
         }
         Ok(())
