@@ -22,8 +22,8 @@ struct Args {
     /// Print a line an event (with --seed).
     #[arg(long)]
     trace: bool,
-    /// Break a rule, which must be found: round, fill, strip, delta, claim, absence, dots, reuse, volatile, send-first,
-    /// unfenced.
+    /// Break a rule, which must be found: one of `storage/src/rules.rs` (round, fill, .. forgot), send-first, unfenced,
+    /// no-request-ids, no-sessions.
     #[arg(long = "break", value_name = "RULE")]
     broken: Option<String>,
     /// Threads; as many as there are cores unless said otherwise.
@@ -93,7 +93,7 @@ fn run(args: &Args) -> Result<bool, String> {
                 true
             }
             Err(failed) => {
-                print_failure(&failed, args.broken.as_deref());
+                print_failure(&failed, args);
                 false
             }
         });
@@ -113,7 +113,7 @@ fn run(args: &Args) -> Result<bool, String> {
         eprint!("\r{:60}\r", "");
     }
     print_summary(&stats, began.elapsed().as_secs_f64());
-    failed.iter().for_each(|f| print_failure(f, args.broken.as_deref()));
+    failed.iter().for_each(|f| print_failure(f, args));
     Ok(failed.is_empty())
 }
 
@@ -129,15 +129,25 @@ fn parse_break(name: &str) -> Result<Break, String> {
     rule.map(|(rule, _)| Break::Rule(*rule)).ok_or_else(|| format!("there is no rule `{name}`"))
 }
 
-fn print_failure(failed: &Failed, broken: Option<&str>) {
+/// What makes a seed mean the run that it meant.
+fn drawn_as(args: &Args) -> String {
+    let flags = [("changes", args.changes), ("still", args.still), ("plain", args.plain), ("rot", args.rot)];
+    let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| format!(" --{flag}"));
+    let nodes = args.nodes.map(|nodes| format!(" --nodes {nodes}"));
+    let sloppy = args.sloppy.map(|sloppy| format!(" --sloppy {sloppy}"));
+    let spells = args.spell_every.map(|ms| format!(" --spell-every {ms}"));
+    let broken = args.broken.as_ref().map(|rule| format!(" --break {rule}"));
+    flags.chain(nodes).chain(sloppy).chain(spells).chain(broken).collect()
+}
+
+fn print_failure(failed: &Failed, args: &Args) {
     let commit =
         Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok().filter(|o| o.status.success());
     let commit = commit.map_or_else(|| "unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     println!("\nFAILED   seed {} at commit {commit}", failed.seed);
     println!("         invariant: {}", failed.violation.invariant);
     println!("         {}", failed.violation.detail);
-    let broken = broken.map_or_else(String::new, |b| format!(" --break {b}"));
-    println!("replay   cargo run -p tests --release --bin sim -- --seed {}{broken} --trace", failed.seed);
+    println!("replay   cargo run -p tests --release --bin sim -- --seed {}{} --trace", failed.seed, drawn_as(args));
 }
 
 fn print_summary(stats: &Stats, real: f64) {
