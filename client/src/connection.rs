@@ -66,8 +66,9 @@ struct State {
 impl Connection {
     /// A connection on which at most so many requests are in flight, and the part that the driver holds. What is learnt of
     /// the node goes into `health`.
-    pub(crate) fn new(in_flight_max: usize, health: Arc<Health>) -> (Connection, Arc<Shared>) {
-        let shared = Arc::new(Shared { state: Mutex::default(), in_flight: Semaphore::new(in_flight_max), health });
+    pub(crate) fn new(in_flight_max: usize, health: Arc<Health>, version: u8) -> (Connection, Arc<Shared>) {
+        let state = Mutex::new(State { out: OutQueue::of_version(version), ..State::default() });
+        let shared = Arc::new(Shared { state, in_flight: Semaphore::new(in_flight_max), health });
         (Connection { shared: shared.clone() }, shared)
     }
 

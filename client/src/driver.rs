@@ -57,12 +57,12 @@ impl Driver {
         });
         let (stream, read, welcome) =
             opened.await.unwrap_or_else(|_| Err(unreachable_at(addr, &"no answer to the greeting in time")))?;
-        let (connection, shared) = Connection::new(in_flight_max, health);
+        let (connection, shared) = Connection::new(in_flight_max, health, welcome.version);
         let driver = Driver {
             stream,
             shared,
             read,
-            out: OutQueue::new(),
+            out: OutQueue::of_version(welcome.version),
             written: 0,
             gathered: false,
             alarm: Box::pin(tokio::time::sleep(CONNECT_TIMEOUT)),

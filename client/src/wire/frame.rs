@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::handshake::{VERSION_NEWEST, VERSION_OLDEST};
+use super::handshake::{VERSION_GREETING, VERSION_NEWEST, VERSION_OLDEST};
 use super::limits::{
     BODY_BYTES_MAX, FIXED_BYTES, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HEADER_BYTES_MAX, REQUEST_BYTES_MAX,
 };
@@ -29,18 +29,20 @@ pub struct Frame {
 }
 
 /// Appends a whole frame to `out`: one contiguous run of bytes, the body copied. For many frames, or large bodies, use
-/// an [`OutQueue`](super::OutQueue).
+/// an [`OutQueue`](super::OutQueue). The frame has the version that all speak whom this release speaks to:
+/// [`VERSION_OLDEST`].
 ///
 /// # Errors
 ///
 /// [`WireError::DoesNotFit`], and then `out` is as it was.
 pub fn encode(request: u64, message: &Message, body: &[u8], out: &mut BytesMut) -> Result<(), WireError> {
     out.reserve(FIXED_BYTES + body.len());
-    encode_with(request, None, message, body, true, out)
+    encode_with(VERSION_OLDEST, request, None, message, body, true, out)
 }
 
-/// As [`encode`]; when not `copied`, the frame counts the body but the caller appends it.
+/// As [`encode`], with that version, unless it is a greeting; when not `copied`, the frame counts the body but the caller appends it.
 pub(super) fn encode_with(
+    version: u8,
     request: u64,
     trace: Option<&Trace>,
     message: &Message,
@@ -50,7 +52,7 @@ pub(super) fn encode_with(
 ) -> Result<(), WireError> {
     let start = out.len();
     let mut fixed = [0; FIXED_BYTES];
-    fixed[8] = VERSION_NEWEST;
+    fixed[8] = if message.is_greeting() { VERSION_GREETING } else { version };
     fixed[9] = message.kind();
     fixed[12..20].copy_from_slice(&request.to_le_bytes());
     if trace.is_some() {
@@ -98,22 +100,23 @@ pub fn decode(buf: &mut BytesMut) -> Result<Option<Frame>, WireError> {
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     frame_bytes_max: usize,
+    version_oldest: u8,
 }
 
 impl Decoder {
     /// For a connection whose handshake is done: frames up to [`FRAME_BYTES_MAX`].
     pub const fn new() -> Decoder {
-        Decoder { frame_bytes_max: FRAME_BYTES_MAX }
+        Decoder { frame_bytes_max: FRAME_BYTES_MAX, version_oldest: VERSION_OLDEST }
     }
 
     /// For what clients send to a node: up to [`REQUEST_BYTES_MAX`], the largest put.
     pub const fn requests() -> Decoder {
-        Decoder { frame_bytes_max: REQUEST_BYTES_MAX }
+        Decoder { frame_bytes_max: REQUEST_BYTES_MAX, version_oldest: VERSION_OLDEST }
     }
 
     /// For the first frame of a connection: up to [`HANDSHAKE_BYTES_MAX`], so that strangers cannot fill our memory.
     pub const fn handshake() -> Decoder {
-        Decoder { frame_bytes_max: HANDSHAKE_BYTES_MAX }
+        Decoder { frame_bytes_max: HANDSHAKE_BYTES_MAX, version_oldest: VERSION_GREETING }
     }
 
     /// Takes the next frame out of `buf`; `None` when more bytes are needed first, and then `buf` is as it was. The body
@@ -141,7 +144,7 @@ impl Decoder {
             return Err(header_length(total, buf));
         }
         let message = Message::decode_header(buf[9], &buf[header_at..header_end])?;
-        let request = u64::from(u32_at(buf, 12)) | u64::from(u32_at(buf, 16)) << 32;
+        let request = request_of(buf);
         let body = if header_end == total {
             buf.advance(total);
             Bytes::new()
@@ -151,6 +154,18 @@ impl Decoder {
             frame.freeze()
         };
         Ok(Some(Frame { request, trace, message, body }))
+    }
+
+    /// The request id and the length in bytes of the frame at the beginning of `buf`, as soon as its fixed part is there: so
+    /// that a frame can be refused, and passed over, before it is whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::decode`], of what the fixed part shows.
+    pub fn begun(&self, buf: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
+        self.check(buf)?;
+        let is_there = buf.len() >= FIXED_BYTES;
+        Ok(is_there.then(|| (request_of(buf), u32_at(buf, 0) as usize + UNCOUNTED)))
     }
 
     /// Checks what has come of the fixed part. When the whole frame is there: its length, and whether it has a trace.
@@ -168,7 +183,7 @@ impl Decoder {
         }
         // Before the checksum: a frame of another version need not have one, and bytes that happen to look like a
         // length (a TLS greeting does) should not make anybody wait for megabytes.
-        if buf.len() > 8 && !(VERSION_OLDEST..=VERSION_NEWEST).contains(&buf[8]) {
+        if buf.len() > 8 && !(self.version_oldest..=VERSION_NEWEST).contains(&buf[8]) {
             return Err(WireError::Version(buf[8]));
         }
         if buf.len() < FIXED_BYTES {
@@ -194,6 +209,11 @@ impl Default for Decoder {
 
 fn header_length(total: usize, buf: &[u8]) -> WireError {
     WireError::HeaderLength { frame: total as u64, header: u64::from(u32_at(buf, 20)) }
+}
+
+/// The request id in the fixed part. The caller has checked that it is there.
+fn request_of(buf: &[u8]) -> u64 {
+    u64::from(u32_at(buf, 12)) | u64::from(u32_at(buf, 16)) << 32
 }
 
 /// The number at `at`. The caller has checked that it is there.

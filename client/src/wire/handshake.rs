@@ -1,11 +1,14 @@
 //! The first frame each way: do we speak the same version, and of the same cluster?
 //!
 //! The side that connects sends [`Hello`]; the other answers [`Welcome`], or a [`Failure`] with
-//! [`ErrorCode::Refused`] and closes. Both frames have version [`VERSION_OLDEST`] forever, so that every release can
-//! read every other's greeting; from then on the agreed version holds. The functions here decide only that;
+//! [`ErrorCode::Refused`] and closes. Both frames have version [`VERSION_GREETING`] forever, so that every release can
+//! read every other's greeting; from then on frames have the agreed version. The functions here decide only that;
 //! whether a peer's token is right, the node checks.
 
 use super::{ErrorCode, Failure, Hello, Role, Welcome};
+
+/// Version of the frames of a handshake, in all releases.
+pub const VERSION_GREETING: u8 = 1;
 
 /// Lowest version of the wire format that this release speaks.
 pub const VERSION_OLDEST: u8 = 1;

@@ -41,6 +41,11 @@ macro_rules! messages {
                 match self { $(Message::$name(_) => $kind,)* }
             }
 
+            /// Is it a part of the handshake?
+            pub(crate) fn is_greeting(&self) -> bool {
+                matches!(self, Message::Hello(_) | Message::Welcome(_))
+            }
+
             /// The name of the message, for logs and metrics.
             pub fn name(&self) -> &'static str {
                 match self { $(Message::$name(_) => stringify!($name),)* }

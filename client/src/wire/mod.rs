@@ -46,7 +46,7 @@ mod trace;
 
 pub use error::WireError;
 pub use frame::{Decoder, Frame, decode, encode};
-pub use handshake::{VERSION_NEWEST, VERSION_OLDEST, agree};
+pub use handshake::{VERSION_GREETING, VERSION_NEWEST, VERSION_OLDEST, agree};
 pub use message::*;
 pub use meta::{BadEnvelope, Expiry, Hlc, Meta};
 pub use queue::OutQueue;

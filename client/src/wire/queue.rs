@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::encode_with;
+use super::handshake::VERSION_GREETING;
 use super::limits::BODY_COPIED_MAX;
 use super::{Frame, Message, Trace, WireError};
 
@@ -20,20 +21,33 @@ const KEPT_BYTES_MAX: usize = 256 << 10;
 /// vectored system call and [`advance`](Buf::advance) over what was taken.
 ///
 /// The queue has no bound of its own: whoever fills it watches [`len_bytes`](OutQueue::len_bytes).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OutQueue {
+    version: u8,
     /// Runs of bytes before the tail, none of them empty.
     chunks: VecDeque<Bytes>,
     /// Bytes in `chunks`.
     chunks_bytes: usize,
+    /// Bytes that were taken of the first of them.
+    taken: usize,
     /// The run that small frames are appended to.
     tail: BytesMut,
 }
 
 impl OutQueue {
-    /// An empty queue.
+    /// An empty queue for a connection whose handshake is still to come: frames have [`VERSION_GREETING`].
     pub fn new() -> OutQueue {
-        OutQueue::default()
+        OutQueue::of_version(VERSION_GREETING)
+    }
+
+    /// An empty queue for a connection whose handshake has agreed on a version.
+    pub fn of_version(version: u8) -> OutQueue {
+        OutQueue { version, chunks: VecDeque::new(), chunks_bytes: 0, taken: 0, tail: BytesMut::new() }
+    }
+
+    /// The handshake has agreed on a version: all frames from here on have it.
+    pub fn agreed(&mut self, version: u8) {
+        self.version = version;
     }
 
     /// Appends a frame.
@@ -67,7 +81,7 @@ impl OutQueue {
         body: &Bytes,
     ) -> Result<(), WireError> {
         let copied = body.len() <= BODY_COPIED_MAX;
-        encode_with(request, trace, message, body, copied, &mut self.tail)?;
+        encode_with(self.version, request, trace, message, body, copied, &mut self.tail)?;
         if !copied {
             self.push_chunk_tail();
             self.chunks_bytes += body.len();
@@ -81,6 +95,11 @@ impl OutQueue {
         self.chunks_bytes + self.tail.len()
     }
 
+    /// Bytes of memory that what waits takes: a long body is freed when all of it is taken.
+    pub fn held_bytes(&self) -> usize {
+        self.len_bytes() + self.taken
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len_bytes() == 0
@@ -89,6 +108,12 @@ impl OutQueue {
     fn push_chunk_tail(&mut self) {
         self.chunks_bytes += self.tail.len();
         self.chunks.push_back(self.tail.split().freeze());
+    }
+}
+
+impl Default for OutQueue {
+    fn default() -> OutQueue {
+        OutQueue::new()
     }
 }
 
@@ -118,10 +143,12 @@ impl Buf for OutQueue {
             front.advance(step);
             self.chunks_bytes -= step;
             count -= step;
+            self.taken += step;
             if !front.is_empty() {
                 return;
             }
             self.chunks.pop_front();
+            self.taken = 0;
         }
         self.tail.advance(count);
         if self.tail.is_empty() && self.tail.capacity() > KEPT_BYTES_MAX {

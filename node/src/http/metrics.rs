@@ -191,6 +191,14 @@ fn measured(out: &mut Text, meter: &Meter, http_connections: u64) {
     out.sample("events_total", &[], meter.events.load(Relaxed));
     out.gauge("connections", "Connections of clients and peers, but for HTTP.", meter.connections.load(Relaxed));
     out.gauge("out_queue_bytes", "Answers and messages that wait to be written.", meter.out_bytes.load(Relaxed));
+    let help = "Requests of native clients of which only a part has come, in bytes, but for the first 64 KiB of each.";
+    out.gauge("unfinished_requests_bytes", help, meter.unfinished_bytes.load(Relaxed));
+    let help = "Requests of native clients refused because there was no memory for the rest of them.";
+    out.family("unfinished_requests_refused_total", "counter", help);
+    out.sample("unfinished_requests_refused_total", &[], meter.unfinished_refused.load(Relaxed));
+    let help = "Large answers not given because others take off too little.";
+    out.family("answers_refused_total", "counter", help);
+    out.sample("answers_refused_total", &[], meter.answers_refused.load(Relaxed));
     let help = "Requests of front ends (HTTP and the like) that the node has under way.";
     out.gauge("inside_requests", help, meter.inside.load(Relaxed));
     out.gauge("http_connections", "Connections of HTTP clients.", http_connections);

@@ -297,6 +297,8 @@ pub enum Observation {
 #[derive(Debug, Default)]
 pub struct Effects {
     list: Vec<Effect>,
+    /// Bytes in bodies of answers.
+    answers_bytes: usize,
 }
 
 impl Effects {
@@ -317,6 +319,7 @@ impl Effects {
 
     /// Answers a request.
     pub fn reply_with(&mut self, to: ReplyTo, message: impl Into<Message>, body: Bytes) {
+        self.answers_bytes += body.len();
         self.list.push(Effect::Reply { to, message: message.into(), body });
     }
 
@@ -349,7 +352,13 @@ impl Effects {
 
     /// Takes them all out, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.answers_bytes = 0;
         self.list.drain(..)
+    }
+
+    /// The bodies of the answers among them, in bytes; of those taken back too.
+    pub fn answers_bytes(&self) -> usize {
+        self.answers_bytes
     }
 
     /// How many there are.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use dynode_client::wire::{
     self, Decoder, ErrorCode, LayoutIs, Message, Report, Role as Greeting, Topic, Welcome, handshake,
 };
@@ -21,7 +21,7 @@ use tracing::debug;
 
 use super::Setup;
 use super::inside::Door;
-use super::limits::{FENCED_CONNECTIONS_MAX, GREETING_TIME};
+use super::limits::{FENCED_CONNECTIONS_MAX, GREETING_TIME, PART_TIME, READ_BYTES, STALLED_MAX};
 use crate::protocol::{failure, layout_message};
 
 /// Why a node is fenced, and how far it has come with what may end that.
@@ -114,7 +114,7 @@ pub async fn answer_until<T>(setup: &Setup, door: &mut Door, fence: &Arc<Fence>,
 async fn talk(mut stream: TcpStream, fence: Arc<Fence>) {
     let mut input = BytesMut::new();
     let greeted = tokio::time::timeout(GREETING_TIME, async {
-        let frame = next(&mut stream, &Decoder::handshake(), &mut input).await?;
+        let frame = hello(&mut stream, &mut input).await?;
         let (answer, goes_on) = fence.greet(frame.message);
         say(&mut stream, frame.request, &answer, &Bytes::new()).await?;
         if goes_on { Ok(()) } else { Err("refused".to_string()) }
@@ -122,23 +122,70 @@ async fn talk(mut stream: TcpStream, fence: Arc<Fence>) {
     let mut done = greeted.await.unwrap_or_else(|_| Err("no greeting in time".into()));
     while done.is_ok() {
         done = async {
-            let frame = next(&mut stream, &Decoder::new(), &mut input).await?;
-            let (answer, body) = fence.answer(frame.message);
-            say(&mut stream, frame.request, &answer, &body).await
+            let (request, (answer, body)) = match next(&mut stream, &mut input).await? {
+                Ok(frame) => (frame.request, fence.answer(frame.message)),
+                Err(request) => (request, (fence.refusal(), Bytes::new())),
+            };
+            let said = tokio::time::timeout(STALLED_MAX, say(&mut stream, request, &answer, &body));
+            said.await.unwrap_or_else(|_| Err("answers are not taken".into()))
         }
         .await;
     }
     debug!("connection over: {}", done.err().unwrap_or_default());
 }
 
-async fn next(stream: &mut TcpStream, decoder: &Decoder, input: &mut BytesMut) -> Result<wire::Frame, String> {
+/// The next request; or, of one that is larger than anything that is answered here, only its id: what it brings is
+/// forgotten as it comes.
+async fn next(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Result<wire::Frame, u64>, String> {
+    let decoder = Decoder::requests();
+    if input.is_empty() {
+        read_some(stream, input).await?; // who says nothing may stay
+    }
+    let rest = async {
+        loop {
+            if let Some((request, bytes)) = decoder.begun(input).map_err(|e| e.to_string())?
+                && bytes > READ_BYTES
+            {
+                skip(stream, input, bytes).await?;
+                return Ok(Err(request));
+            }
+            if let Some(frame) = decoder.decode(input).map_err(|e| e.to_string())? {
+                return Ok(Ok(frame));
+            }
+            read_some(stream, input).await?;
+        }
+    };
+    tokio::time::timeout(PART_TIME, rest)
+        .await
+        .unwrap_or_else(|_| Err("the rest of a request did not come in time".into()))
+}
+
+/// Takes so many bytes off, and keeps none.
+async fn skip(stream: &mut TcpStream, input: &mut BytesMut, mut bytes: usize) -> Result<(), String> {
     loop {
-        if let Some(frame) = decoder.decode(input).map_err(|e| e.to_string())? {
+        let here = bytes.min(input.len());
+        input.advance(here);
+        bytes -= here;
+        if bytes == 0 {
+            return Ok(());
+        }
+        read_some(stream, input).await?;
+    }
+}
+
+async fn read_some(stream: &mut TcpStream, input: &mut BytesMut) -> Result<(), String> {
+    match stream.read_buf(input).await.map_err(|e| e.to_string())? {
+        0 => Err("closed".into()),
+        _ => Ok(()),
+    }
+}
+
+async fn hello(stream: &mut TcpStream, input: &mut BytesMut) -> Result<wire::Frame, String> {
+    loop {
+        if let Some(frame) = Decoder::handshake().decode(input).map_err(|e| e.to_string())? {
             return Ok(frame);
         }
-        if stream.read_buf(input).await.map_err(|e| e.to_string())? == 0 {
-            return Err("closed".into());
-        }
+        read_some(stream, input).await?;
     }
 }
 

@@ -11,6 +11,22 @@ pub(super) const FRAMES_A_TURN: usize = 256;
 /// A connection whose answers are not read is not read from either: at most this much waits for it, and one answer more.
 pub(super) const OUT_BYTES_PAUSE: usize = 1 << 20;
 
+/// Requests of all clients of which only a part has come, in memory together: 32 of the largest, and as many bytes as the node
+/// holds for its operations. Beyond it a request is refused before it is whole ("overloaded"), and the rest of it is read
+/// and forgotten. Up to [`READ_BYTES`] a connection are free, so that small requests are never refused for the large ones of
+/// others. Peers, who know the cluster's secret, have no part in it.
+pub(super) const UNFINISHED_BYTES_MAX: usize = 256 << 20;
+
+/// Values and lists of keys that wait for clients to take them, of all connections together: as much; and the same again for
+/// peers. Beyond it a read that brings more than [`READ_BYTES`] is answered "overloaded".
+pub(super) const ANSWERS_BYTES_MAX: usize = 256 << 20;
+
+/// With so much to answer a turn lets it out before it decides on: a few reads in a pipeline may bring gigabytes.
+pub(super) const ANSWERS_BYTES_A_GO: usize = 32 << 20;
+
+/// A client that takes nothing of its answers for so long is cut off: as those of the other front ends.
+pub(super) const STALLED_MAX: Duration = Duration::from_secs(30);
+
 /// What waits for a peer that reads slowly; beyond it a client's write or read is given back as not sent.
 pub(super) const PEER_OUT_BYTES_MAX: usize = 64 << 20;
 
@@ -27,7 +43,8 @@ pub(super) const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 /// Connections accepted at once.
 pub(super) const CONNECTIONS_MAX: usize = 10_000;
 
-/// Connections that are answered at once while the node is fenced: for people, not for load.
+/// Connections that are answered at once while the node is fenced: for people, not for load. Of what they ask up to
+/// [`READ_BYTES`] is kept each.
 pub(super) const FENCED_CONNECTIONS_MAX: usize = 256;
 
 /// How often the disk is asked how much room it has left.
@@ -44,7 +61,7 @@ pub(super) const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 pub(super) const RECONNECT_MOST: Duration = Duration::from_secs(1);
 
 /// A client has so long for the rest of a request of which a part has come: the largest value at 1 Mbit/s. Who sends parts
-/// and no more, or takes no answers, keeps neither memory nor a place for ever.
+/// and no more keeps neither memory nor a place for ever.
 pub(super) const PART_TIME: Duration = Duration::from_secs(60);
 
 /// A stopping node gives operations under way so long.

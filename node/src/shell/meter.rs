@@ -75,6 +75,12 @@ pub struct Meter {
     pub connections: AtomicU64,
     /// Answers and messages that wait to be written, in bytes.
     pub out_bytes: AtomicU64,
+    /// Clients' requests of which only a part has come, in bytes.
+    pub unfinished_bytes: AtomicU64,
+    /// Requests refused because there was no memory for the rest of them.
+    pub unfinished_refused: AtomicU64,
+    /// Answers that were not given because there was no memory for what others do not take.
+    pub answers_refused: AtomicU64,
     /// Requests of front ends that wait or are under way.
     pub inside: AtomicU64,
 }

@@ -8,6 +8,7 @@
 mod connection;
 pub mod data;
 pub mod fenced;
+mod greet;
 pub mod inside;
 mod limits;
 pub mod meter;
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
-use dynode_client::wire::{ErrorCode, Frame, Inspect, Message, Report, Role as Greeting, Topic, Welcome, handshake};
+use bytes::Bytes;
+use dynode_client::wire::{ErrorCode, Frame, Message, Report};
 use dynode_ring::{Member, NodeId};
 use dynode_storage::{Engine, EngineError};
 use tokio::net::TcpListener;
@@ -34,6 +35,8 @@ use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info, warn};
 
 use self::connection::{Connection, Over, Role};
+pub use self::greet::peer_token;
+use self::greet::{asks_for_secret, welcome};
 use self::inside::Door;
 use self::meter::{Meter, Started};
 use self::observe::observe;
@@ -85,17 +88,6 @@ pub async fn run<E: Engine>(
 pub async fn knock(at: Member, own: NodeId, cluster: [u8; 16], secret: &[u8]) -> Result<(), String> {
     let token = peer_token(secret, &cluster, own);
     peers::call(at, own, cluster, token).await.1.map(|_| ())
-}
-
-/// The proof that a peer knows the cluster's secret.
-pub fn peer_token(secret: &[u8], cluster: &[u8; 16], node: NodeId) -> [u8; 16] {
-    let key = blake3::derive_key("dynode 2026 peer token v1", secret);
-    let mut hasher = blake3::Hasher::new_keyed(&key);
-    hasher.update(cluster);
-    hasher.update(&node.0.to_le_bytes());
-    let mut token = [0; 16];
-    hasher.finalize_xof().fill(&mut token);
-    token
 }
 
 struct Shell<'a, E: Engine> {
@@ -189,36 +181,52 @@ impl<'a, E: Engine> Shell<'a, E> {
         over || (self.node.is_idle() && self.connections.values().all(|c| c.waiting() == 0))
     }
 
-    /// Decides on all that was gathered, commits, and lets the effects out.
+    /// Decides on all that was gathered, commits, and lets the effects out; in several goes where there is much to answer.
     fn turn(&mut self) -> Result<(), EngineError> {
         self.look_for_room();
         self.look_at_the_wall_clock();
         let (began, now) = (Instant::now(), self.now());
         self.setup.meter.events.fetch_add(self.events.len() as u64, Relaxed);
-        for event in self.events.drain(..) {
+        // What cannot be sent becomes an event of the next turn.
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
             self.started.take(&event, began, self.node.layout().partitions());
             let (followed, before) = (self.traced.of(&event), self.effects.len());
             self.node.handle(now, event, &mut self.effects)?;
             if let Some(to) = followed {
                 self.traced.led_to(to, self.effects.since(before));
             }
+            if self.effects.answers_bytes() >= limits::ANSWERS_BYTES_A_GO {
+                self.commit()?;
+            }
         }
+        self.commit()?;
+        if self.events.is_empty() {
+            self.events = events;
+        }
+        self.measure(began);
+        Ok(())
+    }
+
+    /// Makes durable what was decided, and lets the effects out.
+    fn commit(&mut self) -> Result<(), EngineError> {
         let decided = Instant::now();
         self.node.end_turn()?;
         let committed = Instant::now();
+        self.setup.meter.commits.add(committed - decided);
         if self.neighbours != self.node.agree().neighbours_version() {
             self.follow_neighbours();
         }
         let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain() {
-            if let Effect::Reply { to, message, .. } = &effect {
+        for mut effect in effects.drain() {
+            if let Effect::Reply { to, message, body } = &mut effect {
+                self.bound(*to, message, body);
                 self.started.end(*to, message, committed);
                 self.traced.answered(*to, message);
             }
             self.perform(effect);
         }
         self.effects = effects;
-        self.measure(began, decided, committed);
         Ok(())
     }
 
@@ -239,13 +247,14 @@ impl<'a, E: Engine> Shell<'a, E> {
         self.node.measured_is(self.setup.meter.report(&hot));
     }
 
-    fn measure(&self, began: Instant, decided: Instant, committed: Instant) {
+    fn measure(&self, began: Instant) {
         let meter = &self.setup.meter;
         meter.turns.add(began.elapsed());
-        meter.commits.add(committed - decided);
         meter.connections.store(self.connections.len() as u64, Relaxed);
         let waiting: usize = self.connections.values().map(Connection::waiting).sum();
         meter.out_bytes.store(waiting as u64, Relaxed);
+        let unfinished: usize = self.connections.values().map(Connection::unfinished).sum();
+        meter.unfinished_bytes.store(unfinished as u64, Relaxed);
         meter.inside.store(self.door.under_way() as u64, Relaxed);
     }
 
@@ -320,6 +329,27 @@ impl<'a, E: Engine> Shell<'a, E> {
         }
     }
 
+    /// Of what was read there may be more than others take off: then that is the answer. What a write came to is small, and
+    /// always told.
+    fn bound(&self, to: ReplyTo, message: &mut Message, body: &mut Bytes) {
+        let bytes = bytes_read(message, body);
+        if bytes <= limits::READ_BYTES {
+            return;
+        }
+        let Some(asker) = self.connections.get(&to.connection) else { return };
+        if self.untaken(asker.role) + bytes > limits::ANSWERS_BYTES_MAX {
+            self.setup.meter.answers_refused.fetch_add(1, Relaxed);
+            let detail = "what waits to be taken by others has all the memory there is for it: try again later";
+            (*message, *body) = (failure(ErrorCode::Overloaded, detail).into(), Bytes::new());
+        }
+    }
+
+    /// The answers that clients have not taken yet, in bytes; or, where a peer asks, those that peers have not.
+    fn untaken(&self, role: Role) -> usize {
+        let is_alike = |connection: &&Connection| matches!(connection.role, Role::Client) == (role == Role::Client);
+        self.connections.values().filter(is_alike).map(Connection::untaken).sum()
+    }
+
     /// Reads and writes all connections; ready when there is something to decide.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.accept(cx);
@@ -341,10 +371,14 @@ impl<'a, E: Engine> Shell<'a, E> {
         let events = &mut self.events;
         let (setup, node, strangers) = (self.setup, &self.node, &mut self.strangers);
         let (traced, peers) = (&mut self.traced, &self.peers);
+        let mut unfinished: usize = self.connections.values().map(Connection::unfinished).sum();
         for (number, connection) in &mut self.connections {
             let number = *number;
+            unfinished -= connection.unfinished();
+            let room = limits::UNFINISHED_BYTES_MAX.saturating_sub(unfinished);
+            let refused = connection.refused;
             let done = connection.poll_flush(cx).and_then(|()| {
-                connection.poll_frames(cx, limits::FRAMES_A_TURN, |connection, frame| {
+                connection.poll_frames(cx, limits::FRAMES_A_TURN, room, |connection, frame| {
                     if connection.role == Role::Stranger {
                         strangers.remove(&number);
                         welcome(setup, node, connection, frame);
@@ -366,6 +400,8 @@ impl<'a, E: Engine> Shell<'a, E> {
                     }
                 })
             });
+            unfinished += connection.unfinished();
+            setup.meter.unfinished_refused.fetch_add(connection.refused - refused, Relaxed);
             // What the greeting queued should not wait for the next wake-up.
             let done = done.and_then(|()| if connection.waiting() > 0 { connection.poll_flush(cx) } else { Ok(()) });
             match done {
@@ -404,7 +440,7 @@ impl<'a, E: Engine> Shell<'a, E> {
         while self.stopping.is_none() && self.connections.len() < limits::CONNECTIONS_MAX {
             match self.setup.listener.poll_accept(cx) {
                 Poll::Ready(Ok((stream, addr))) => {
-                    let number = self.add(Connection::new(stream, addr, Role::Stranger, BytesMut::new()));
+                    let number = self.add(Connection::of_stranger(stream, addr));
                     self.strangers.insert(number, Instant::now() + limits::GREETING_TIME);
                 }
                 Poll::Ready(Err(e)) => {
@@ -438,8 +474,8 @@ impl<'a, E: Engine> Shell<'a, E> {
             match called {
                 // Nobody who was let go meanwhile.
                 Ok(_) if !self.peers.get(&node).is_some_and(|peer| matches!(peer.state, Link::Calling)) => {}
-                Ok((Called { stream, rest }, addr)) => {
-                    let number = self.add(Connection::new(stream, addr, Role::PeerOut(node), rest));
+                Ok((Called { stream, version, rest }, addr)) => {
+                    let number = self.add(Connection::new(stream, addr, Role::PeerOut(node), version, rest));
                     if let Some(peer) = self.peers.get_mut(&node) {
                         info!(peer = %peer.member.name, %addr, "connected");
                         peer.stands(number);
@@ -516,52 +552,12 @@ fn out_bytes_max(message: &Message) -> usize {
     }
 }
 
-/// Does somebody on this machine ask for the secret of a node that serves only this machine?
-fn asks_for_secret(setup: &Setup, connection: &Connection, frame: &Frame) -> bool {
-    let is_loopback = |addr: std::io::Result<std::net::SocketAddr>| addr.is_ok_and(|addr| addr.ip().is_loopback());
-    matches!(&frame.message, Message::Inspect(Inspect { topic: Topic::Secret }))
-        && connection.role == Role::Client
-        && connection.addr.ip().is_loopback()
-        && is_loopback(setup.listener.local_addr())
-}
-
-/// Decides on a stranger's first frame.
-fn welcome<E: Engine>(setup: &Setup, node: &Node<E>, connection: &mut Connection, frame: Frame) {
-    let refusal = match frame.message {
-        Message::Hello(hello) => match handshake::accept(&hello, setup.cluster) {
-            Ok(version) => match role_of(setup, node, &hello.role) {
-                Ok(role) => {
-                    let welcome =
-                        Welcome { version, cluster: setup.cluster, node: node.id().0, name: setup.name.clone() };
-                    connection.accept(role);
-                    let _ = connection.push(frame.request, &welcome.into(), &Bytes::new());
-                    return;
-                }
-                Err(detail) => failure(ErrorCode::Refused, detail),
-            },
-            Err(refusal) => refusal,
-        },
-        other => failure(ErrorCode::Refused, format!("a connection begins with Hello, not {}", other.name())),
-    };
-    warn!(peer = %connection.addr, "refused: {}", refusal.detail);
-    let _ = connection.push(frame.request, &refusal.into(), &Bytes::new());
-    connection.close_after_writing();
-}
-
-fn role_of<E: Engine>(setup: &Setup, node: &Node<E>, role: &Greeting) -> Result<Role, String> {
-    match role {
-        Greeting::Client => Ok(Role::Client),
-        Greeting::Peer { node: id, token } => {
-            let id = NodeId(*id);
-            if peer_token(&setup.secret, &setup.cluster, id) != *token {
-                return Err("the caller does not know the cluster's secret".into());
-            }
-            // Who knows the secret is at least a guest; what it may do is decided by what it asks.
-            match id != node.id() {
-                true => Ok(Role::PeerIn(id)),
-                false => Err("the caller says that it is this very node: two nodes of one name?".into()),
-            }
-        }
+/// The size of what was read, in bytes.
+fn bytes_read(message: &Message, body: &Bytes) -> usize {
+    match message {
+        Message::Found(_) | Message::Fetched(_) => body.len(),
+        Message::Keys(page) => page.keys.iter().map(Bytes::len).sum(),
+        _ => 0,
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) enum Link {
 /// A peer that answered the call.
 pub(super) struct Called {
     pub(super) stream: TcpStream,
+    /// What both speak.
+    pub(super) version: u8,
     /// What came after the greeting.
     pub(super) rest: BytesMut,
 }
@@ -72,13 +74,16 @@ async fn greet(peer: &Member, own: NodeId, cluster: [u8; 16], token: [u8; 16]) -
     let mut stream = TcpStream::connect(&peer.addr).await.map_err(|e| e.to_string())?;
     let hello = handshake::hello(cluster, Greeting::Peer { node: own.0, token });
     let mut bytes = BytesMut::new();
-    wire::encode(0, &hello.into(), &Bytes::new(), &mut bytes).map_err(|e| e.to_string())?;
+    wire::encode(0, &hello.clone().into(), &Bytes::new(), &mut bytes).map_err(|e| e.to_string())?;
     stream.write_all(&bytes).await.map_err(|e| e.to_string())?;
     let mut rest = BytesMut::new();
     loop {
         if let Some(frame) = Decoder::handshake().decode(&mut rest).map_err(|e| e.to_string())? {
             return match frame.message {
-                Message::Welcome(w) if w.node == peer.id.0 && w.cluster == cluster => Ok(Called { stream, rest }),
+                Message::Welcome(w) if w.node == peer.id.0 => match handshake::check_welcome(&hello, &w) {
+                    Ok(()) => Ok(Called { stream, version: w.version, rest }),
+                    Err(refusal) => Err(refusal.detail),
+                },
                 Message::Welcome(w) => Err(format!("`{}` answers there, not `{}`", w.name, peer.name)),
                 Message::Failure(f) => Err(f.detail),
                 other => Err(format!("{} in answer to the greeting", other.name())),
