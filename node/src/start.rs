@@ -6,6 +6,7 @@
 //! can be relied on is salvaged from it meanwhile (`start/disk.rs`).
 
 mod disk;
+mod here;
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

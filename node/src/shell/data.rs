@@ -4,7 +4,9 @@
 //! refused. *Run*: the machine's boot id, the durability, and whether the run was ended cleanly. A process that was killed
 //! has lost nothing, since the operating system still had it all; only when the machine itself was restarted can writes
 //! that others have seen be missing, and then every copy begins a new life (`group` excepted: there nothing leaves the
-//! node before it is synced). A directory restored from a backup cannot know it: its peers tell (`protocol/lives.rs`).
+//! node before it is synced). With it stands what marked the directory (`start/here.rs`): a copy of one, such as a backup,
+//! lacks what was done since, and forgets what it says of its lives. Where that cannot be seen peers tell
+//! (`protocol/lives.rs`).
 
 use bytes::Bytes;
 use dynode_ring::{Layout, NodeId};
@@ -38,6 +40,20 @@ struct Run {
     boot: String,
     synced_before_sent: bool,
     clean: bool,
+    /// What marks the directory, as soon as the run has begun.
+    #[serde(default)]
+    here: Option<String>,
+    /// What marked it before.
+    #[serde(default)]
+    before: Option<String>,
+}
+
+impl Run {
+    /// Is a directory with this mark the one of that run, and no copy?
+    fn was(&self, found: Option<&str>) -> bool {
+        self.here.is_none()
+            || (found.is_some() && [&self.here, &self.before].iter().any(|mark| mark.as_deref() == found))
+    }
 }
 
 /// Why a data directory cannot be used.
@@ -81,8 +97,15 @@ pub fn check_owner<V: View>(view: &V, wanted: &Identity) -> Result<(), DataError
 }
 
 /// Checks whose data these are (an empty directory becomes `wanted`'s), notes that a run begins, and says how the last
-/// one ended. `synced_before_sent`: this run has durability `group`.
-pub fn begin_run<E: Engine>(engine: &mut E, wanted: &Identity, synced_before_sent: bool) -> Result<Past, DataError> {
+/// one ended. `synced_before_sent`: this run has durability `group`. `found` is what marks the directory, if anything does,
+/// and `fresh` what will.
+pub fn begin_run<E: Engine>(
+    engine: &mut E,
+    wanted: &Identity,
+    synced_before_sent: bool,
+    found: Option<&str>,
+    fresh: &str,
+) -> Result<Past, DataError> {
     let mut steps = Vec::new();
     match read::<E, Identity>(engine, IDENTITY, "identity")? {
         Some(found) if found.cluster == wanted.cluster && found.node == wanted.node => {}
@@ -94,18 +117,28 @@ pub fn begin_run<E: Engine>(engine: &mut E, wanted: &Identity, synced_before_sen
     let boot = boot_id();
     let past = match read::<E, Run>(engine, RUN, "run")? {
         None => Past::Whole,
+        Some(last) if !last.was(found) => Past::MayLack,
         Some(last) if last.clean || last.synced_before_sent => Past::Whole,
         Some(last) if !boot.is_empty() && last.boot == boot => Past::Whole,
         Some(_) => Past::Unsynced,
     };
-    steps.push(record(RUN, &Run { format: 1, boot, synced_before_sent, clean: false }));
+    // A copy stays one until its lives have begun, whenever this process ends.
+    let before = found.filter(|_| past != Past::MayLack).map(str::to_owned);
+    let here = Some(fresh.to_owned());
+    steps.push(record(RUN, &Run { format: 1, boot, synced_before_sent, clean: false, here, before }));
     engine.write(&steps, true)?;
     Ok(past)
 }
 
 /// Notes that the run ended cleanly: everything is synced.
 pub fn end_run<E: Engine>(engine: &mut E, synced_before_sent: bool) -> Result<(), EngineError> {
-    engine.write(&[record(RUN, &Run { format: 1, boot: boot_id(), synced_before_sent, clean: true })], true)
+    // This run has written it: it can be read, or the directory has no mark.
+    let (here, before) = match read::<E, Run>(engine, RUN, "run") {
+        Ok(Some(run)) => (run.here, run.before),
+        _ => (None, None),
+    };
+    engine
+        .write(&[record(RUN, &Run { format: 1, boot: boot_id(), synced_before_sent, clean: true, here, before })], true)
 }
 
 /// Is it stored who owns what?
@@ -160,10 +193,28 @@ mod tests {
     #[test]
     fn a_directory_of_another_node_is_refused_and_left_alone() {
         let mut engine = MemoryEngine::new();
-        begin_run(&mut engine, &identity("a"), true).unwrap();
-        let refused = begin_run(&mut engine, &identity("b"), true).unwrap_err().to_string();
+        begin_run(&mut engine, &identity("a"), true, None, "1").unwrap();
+        let refused = begin_run(&mut engine, &identity("b"), true, Some("1"), "2").unwrap_err().to_string();
         assert!(refused.contains("node `a`") && refused.contains("not to node `b`"), "{refused}");
-        assert_eq!(begin_run(&mut engine, &identity("a"), true).unwrap(), Past::Whole);
+        assert_eq!(begin_run(&mut engine, &identity("a"), true, Some("1"), "3").unwrap(), Past::Whole);
+    }
+
+    #[test]
+    fn a_copy_of_a_directory_begins_new_lives_however_its_last_run_ended() {
+        let mut engine = MemoryEngine::new();
+        let mut begin = |found, fresh| begin_run(&mut engine, &identity("a"), true, found, fresh).unwrap();
+        assert_eq!(begin(None, "1"), Past::Whole);
+        assert_eq!(begin(Some("1"), "2"), Past::Whole);
+        // Ended before the file took its place.
+        assert_eq!(begin(Some("1"), "3"), Past::Whole);
+        assert_eq!(begin(Some("copy of 3"), "4"), Past::MayLack);
+        assert_eq!(begin(Some("copy of 3"), "4"), Past::MayLack, "ended before its lives had begun");
+        assert_eq!(begin(Some("4"), "5"), Past::Whole, "its lives have begun");
+        assert_eq!(begin(None, "6"), Past::MayLack);
+        end_run(&mut engine, true).unwrap();
+        let mut begin = |found, fresh| begin_run(&mut engine, &identity("a"), true, found, fresh).unwrap();
+        assert_eq!(begin(Some("copy of 6"), "7"), Past::MayLack, "a clean end says nothing of what came later");
+        assert_eq!(begin(Some("7"), "8"), Past::Whole);
     }
 
     #[test]
@@ -171,10 +222,16 @@ mod tests {
         let begin = |last: Run| {
             let mut engine = MemoryEngine::new();
             engine.write(&[record(RUN, &last)], true).unwrap();
-            begin_run(&mut engine, &identity("a"), false).unwrap()
+            begin_run(&mut engine, &identity("a"), false, None, "1").unwrap()
         };
-        let run =
-            |boot: &str, synced_before_sent, clean| Run { format: 1, boot: boot.into(), synced_before_sent, clean };
+        let run = |boot: &str, synced_before_sent, clean| Run {
+            format: 1,
+            boot: boot.into(),
+            synced_before_sent,
+            clean,
+            here: None,
+            before: None,
+        };
         assert_eq!(begin(run("another", false, false)), Past::Unsynced);
         assert_eq!(begin(run("another", true, false)), Past::Whole);
         assert_eq!(begin(run("another", false, true)), Past::Whole);
@@ -185,6 +242,9 @@ mod tests {
     fn a_damaged_record_is_an_error() {
         let mut engine = MemoryEngine::new();
         engine.write(&[Step::Put(Space::Meta, Bytes::from_static(IDENTITY), Bytes::from_static(b"{"))], true).unwrap();
-        assert!(matches!(begin_run(&mut engine, &identity("a"), true), Err(DataError::Unreadable("identity"))));
+        assert!(matches!(
+            begin_run(&mut engine, &identity("a"), true, None, "1"),
+            Err(DataError::Unreadable("identity"))
+        ));
     }
 }

@@ -5,6 +5,7 @@
 //! data/db.rebuilding       what is being made of a damaged one; removed at a start, where `db` is there too
 //! data/damaged-…           damaged databases, set aside for people; never removed by a node
 //! data/rolled-back         the next opening begins new lives, whatever the database says of its end
+//! data/run                 tells the directory from copies of it
 //! ```
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use dynode_storage::store::Past;
 use tracing::{error, info, warn};
 
 use super::StartError;
+use super::here::Here;
 use crate::config::Settings;
 use crate::protocol::Durability;
 use crate::shell::data::{self, DataError, Identity};
@@ -76,13 +78,17 @@ pub(super) fn open(settings: &Settings, may_lack: bool) -> Result<Store<RocksEng
         }
         other => other.map_err(Trouble::Engine)?,
     };
-    let past = data::begin_run(&mut engine, &identity(settings), settings.durability == Durability::Group);
+    let here = Here::look(&settings.data).map_err(|e| Trouble::Engine(failed("mark it", &settings.data, &e)))?;
+    let group = settings.durability == Durability::Group;
+    let past = data::begin_run(&mut engine, &identity(settings), group, here.found.as_deref(), &here.fresh);
     let past = past.map_err(|why| match why {
         DataError::Engine(why) => Trouble::Engine(why),
         why => Trouble::Refused(StartError::Data { place: settings.data.clone(), why }),
     })?;
-    if past == Past::Unsynced {
-        warn!("the machine was restarted without a clean stop: every copy begins a new life");
+    match past {
+        Past::Whole => {}
+        Past::Unsynced => warn!("the machine was restarted without a clean stop: every copy begins a new life"),
+        Past::MayLack => warn!("the data were put back, or copied from elsewhere: every copy begins a new life"),
     }
     let past = if may_lack || note.exists() { Past::MayLack } else { past };
     let store = Store::open(engine, settings.node, data::first_life(), past).map_err(Trouble::Engine)?;
@@ -90,6 +96,7 @@ pub(super) fn open(settings: &Settings, may_lack: bool) -> Result<Store<RocksEng
     if note.exists() {
         std::fs::remove_file(&note).map_err(|e| Trouble::Engine(failed("remove it", &note, &e)))?;
     }
+    here.settle().map_err(|e| Trouble::Engine(failed("mark it", &settings.data, &e)))?;
     Ok(store)
 }
 
