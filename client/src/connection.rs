@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 use crate::Error;
+use crate::followed;
 use crate::health::Health;
 use crate::limits::{SILENCE_MAX, SILENCE_WITH_WRITES_MAX};
 use crate::slots::{Outcome, Slots, Terms, Told};
@@ -133,6 +134,7 @@ impl Shared {
 
     /// Takes a slot for a request and queues its frame.
     fn send(&self, message: &Message, body: &Bytes, terms: Terms) -> Result<u64, Trouble> {
+        let trace = followed::trace();
         let mut state = self.lock();
         if let Some(why) = &state.closed {
             return Err(Trouble::NotSent(why.clone()));
@@ -140,7 +142,7 @@ impl Shared {
         let begin = state.queued;
         let id = state.slots.insert(begin, terms);
         let before = state.out.len_bytes();
-        if let Err(e) = state.out.push_parts(id, message, body) {
+        if let Err(e) = state.out.push_traced(id, trace.as_ref(), message, body) {
             state.slots.withdraw(id);
             return Err(Trouble::DoesNotFit(e));
         }

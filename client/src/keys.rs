@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::call::{call, deadline_in};
 use crate::client::{ask_once, unexpected};
+use crate::followed::carried;
 use crate::limits::{KEYS_FETCHES_MAX, KEYS_PAGE_DEFAULT};
 use crate::retry::Kind;
 use crate::routing::Target;
@@ -119,7 +120,7 @@ impl Keys {
             {
                 let (bucket, page) = (self.bucket.clone(), self.page);
                 let (prefix, after) = (self.prefix.clone(), self.after.clone());
-                pages.spawn(async move { (place, fetch(&bucket, place, &prefix, &after, page).await) });
+                pages.spawn(carried(async move { (place, fetch(&bucket, place, &prefix, &after, page).await) }));
             }
             let Some(joined) = pages.join_next().await else { break };
             // A task is lost only when the runtime goes down, and we with it.

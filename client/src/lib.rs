@@ -85,6 +85,7 @@
 //! | `call.rs`, `retry.rs`, `routing.rs` | one call's attempts; which are safe; where they go |
 //! | `health.rs`, `hedge.rs` | how well a node answers, and probes of those that are avoided; late reads sent to a second owner |
 //! | `link.rs`, `driver.rs`, `connection.rs`, `slots.rs` | a node's connections; one connection's task; its requests in flight |
+//! | `followed.rs` | requests that all nodes know by one name |
 //! | `error.rs`, `limits.rs` | what can go wrong; the bounds, with reasons |
 //!
 //! Absent: this crate knows nothing of clocks, dots and copies, and never looks into a context or an object.
@@ -101,6 +102,7 @@ mod client;
 mod connection;
 mod driver;
 mod error;
+mod followed;
 mod health;
 mod hedge;
 mod keys;
@@ -119,6 +121,7 @@ pub use bucket::Bucket;
 pub use client::{Client, Options, inspect};
 pub use dynode_ring::{Layout, NodeId};
 pub use error::{Changed, Error};
+pub use followed::followed;
 pub use keys::Keys;
 pub use many::{Many, Request};
 pub use request::{Delete, Get, Put, Read, Written};

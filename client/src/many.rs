@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use crate::followed::carried;
 use crate::limits::MANY_IN_FLIGHT;
 use crate::{Bucket, Delete, Error, Get, NodeId, Put, Read, Written};
 
@@ -112,7 +113,7 @@ where
         for group in groups.into_values() {
             let width = self.in_flight.min(group.len());
             let group: Group<R> = Arc::new(Mutex::new(group));
-            (0..width).for_each(|_| drop(workers.spawn(work(Arc::clone(&group)))));
+            (0..width).for_each(|_| drop(workers.spawn(carried(work(Arc::clone(&group))))));
         }
         let mut answers: Vec<Option<R::Output>> = (0..count).map(|_| None).collect();
         let mut why = String::new();

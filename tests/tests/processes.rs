@@ -14,6 +14,8 @@ mod disk;
 mod hostile;
 #[path = "processes/members.rs"]
 mod members;
+#[path = "processes/restore.rs"]
+mod restore;
 
 use std::future::Future;
 use std::sync::Arc;

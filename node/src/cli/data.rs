@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::config::parse_duration;
 
 use super::output::{Done, EXIT_FAILED, EXIT_SIBLINGS, Failure, print_json, print_raw, remark};
-use super::target::{PlaceArgs, ReadArgs, TargetArgs, TimeoutArgs, WriteArgs};
+use super::target::{PlaceArgs, ReadArgs, TargetArgs, TimeoutArgs, TraceArgs, WriteArgs};
 use super::units;
 
 /// How much of a sibling is shown in a listing.
@@ -37,6 +37,8 @@ pub(super) struct GetArgs {
     read: ReadArgs,
     #[command(flatten)]
     time: TimeoutArgs,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// Write the value here instead of to stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -59,6 +61,8 @@ pub(super) struct PutArgs {
     write: WriteArgs,
     #[command(flatten)]
     time: TimeoutArgs,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// Replace what was seen, as the context that `get --json` printed says
     #[arg(long, value_name = "CONTEXT", value_parser = parse_context, conflicts_with = "overwrite")]
     context: Option<Context>,
@@ -85,6 +89,8 @@ pub(super) struct DeleteArgs {
     write: WriteArgs,
     #[command(flatten)]
     time: TimeoutArgs,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// Delete only what was seen, as the context that `get --json` printed says; else whatever is there
     #[arg(long, value_name = "CONTEXT", value_parser = parse_context)]
     context: Option<Context>,
@@ -93,7 +99,8 @@ pub(super) struct DeleteArgs {
 pub(super) async fn get(target: &TargetArgs, args: GetArgs) -> Done {
     let (bucket, key) = args.place.into_bytes();
     let (ReadArgs { r, strict }, timeout) = (args.read, args.time.timeout);
-    let read = target.connect().await?.bucket(&bucket)?.get(&key).r(r).strict(strict).timeout(timeout).await?;
+    let read = target.connect().await?.bucket(&bucket)?.get(&key).r(r).strict(strict).timeout(timeout);
+    let read = args.trace.name(read.into_future()).await?;
     let siblings = read.siblings();
     let values = siblings.as_slice();
     if target.json {
@@ -130,7 +137,7 @@ pub(super) async fn put(target: &TargetArgs, args: PutArgs) -> Done {
     let put = args.content_type.iter().fold(put, |put, content_type| put.content_type(content_type));
     let put = args.ttl.into_iter().fold(put, |put, ttl| put.ttl(ttl));
     let put = args.request_id.into_iter().fold(put, |put, id| put.request_id(id));
-    report(target, &bucket, &key, &put.await?)
+    report(target, &bucket, &key, &args.trace.name(put.into_future()).await?)
 }
 
 pub(super) async fn delete(target: &TargetArgs, args: DeleteArgs) -> Done {
@@ -141,7 +148,7 @@ pub(super) async fn delete(target: &TargetArgs, args: DeleteArgs) -> Done {
         Some(context) => delete.over(context),
         None => delete,
     };
-    report(target, &bucket, &key, &delete.await?)
+    report(target, &bucket, &key, &args.trace.name(delete.into_future()).await?)
 }
 
 fn report(target: &TargetArgs, bucket: &[u8], key: &[u8], written: &Written) -> Done {

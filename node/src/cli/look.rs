@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dynode_client::{Client, Layout, Topic};
+use dynode_client::{Client, Error, Layout, Topic};
 use dynode_ring::{Member, Share};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -19,6 +19,8 @@ pub(super) struct Look {
     pub(super) member: Member,
     pub(super) share: Share,
     pub(super) report: Result<Value, String>,
+    /// Somebody is there, and refuses to talk.
+    pub(super) refuses: bool,
     /// This machine's wall clock when it was asked and when it answered, in milliseconds since 1970.
     pub(super) asked_ms: u64,
     pub(super) answered_ms: u64,
@@ -36,14 +38,16 @@ pub(super) async fn at_all(client: &Client, layout: &Layout, time: Duration) -> 
             let client = client.clone();
             asked.spawn(async move {
                 let asked_ms = wall_ms();
-                let report = match timeout(time, client.inspect(Some(member.id), Topic::Status)).await {
+                let answer = timeout(time, client.inspect(Some(member.id), Topic::Status)).await;
+                let refuses = matches!(answer, Ok(Err(Error::Refused { .. })));
+                let report = match answer {
                     Ok(Ok(json)) => {
                         serde_json::from_slice(&json).map_err(|e| format!("answers what is no report: {e}"))
                     }
                     Ok(Err(why)) => Err(why.to_string()),
                     Err(_) => Err(format!("no answer in {} ms", time.as_millis())),
                 };
-                (at, Look { member, share, report, asked_ms, answered_ms: wall_ms() })
+                (at, Look { member, share, report, refuses, asked_ms, answered_ms: wall_ms() })
             });
         }
         let Some(joined) = asked.join_next().await else { break };

@@ -5,7 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use clap::Args;
-use dynode_client::{Client, Quorum};
+use dynode_client::wire::Trace;
+use dynode_client::wire::limits::REQUEST_NAME_BYTES_MAX;
+use dynode_client::{Client, Quorum, followed};
 
 use super::output::Failure;
 use crate::config::parse_duration;
@@ -40,6 +42,29 @@ impl TargetArgs {
         };
         Ok(Client::connect(nodes).await?)
     }
+}
+
+/// Under what name the request is known.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TraceArgs {
+    /// Name the request: nodes that run with DYNODE_LOG=info,dynode::request=debug log what they do for it
+    #[arg(long, value_name = "NAME", value_parser = parse_trace)]
+    trace: Option<Trace>,
+}
+
+impl TraceArgs {
+    /// Makes the requests of `work` under that name.
+    pub(super) async fn name<F: Future>(self, work: F) -> F::Output {
+        match self.trace {
+            Some(trace) => followed(trace, work).await,
+            None => work.await,
+        }
+    }
+}
+
+fn parse_trace(text: &str) -> Result<Trace, String> {
+    let max = REQUEST_NAME_BYTES_MAX;
+    Trace::named(text).ok_or_else(|| format!("a name has 1 to {max} printable ASCII characters"))
 }
 
 /// How a read is made.

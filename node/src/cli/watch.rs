@@ -216,7 +216,7 @@ mod tests {
             "put": { "done": done }, "get": { "done": [0, 0, 0] }, "delete": { "done": [0, 0, 0] } } });
         let report = json!({ "state": "up", "counters": { "puts": puts, "gets": 0 }, "measured": measured,
             "peers": [{ "state": "down" }] });
-        Look { member, share, report: Ok(report), asked_ms: 0, answered_ms: 0 }
+        Look { member, share, report: Ok(report), refuses: false, asked_ms: 0, answered_ms: 0 }
     }
 
     #[test]

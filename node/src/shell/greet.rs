@@ -1,13 +1,17 @@
 //! Who comes to us: the first frame of a connection decides who is at its other end, and what it may do.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use dynode_client::wire::{ErrorCode, Frame, Inspect, Message, Role as Greeting, Topic, Welcome, handshake};
 use dynode_ring::NodeId;
 use dynode_storage::Engine;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::Setup;
 use super::connection::{Connection, Role};
+use super::limits::{REFUSALS_TOLD, REFUSALS_TOLD_EVERY};
 use crate::protocol::{Node, failure};
 
 /// The proof that a peer knows the cluster's secret.
@@ -21,6 +25,37 @@ pub fn peer_token(secret: &[u8], cluster: &[u8; 16], node: NodeId) -> [u8; 16] {
     token
 }
 
+/// What the log says of those who are refused: not so much that strangers could fill a disk with it.
+pub(super) struct Refusals {
+    /// So many may be told at once.
+    left: u32,
+    since: Instant,
+    untold: u64,
+}
+
+impl Refusals {
+    pub(super) fn new(now: Instant) -> Refusals {
+        Refusals { left: REFUSALS_TOLD, since: now, untold: 0 }
+    }
+
+    pub(super) fn tell(&mut self, peer: SocketAddr, why: &str) {
+        let more = self.since.elapsed().as_secs() / REFUSALS_TOLD_EVERY.as_secs();
+        if more > 0 {
+            self.left = REFUSALS_TOLD.min(self.left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)));
+            self.since = Instant::now();
+        }
+        if self.left == 0 {
+            self.untold += 1;
+            return;
+        }
+        self.left -= 1;
+        match std::mem::take(&mut self.untold) {
+            0 => warn!(%peer, "{why}"),
+            untold => warn!(%peer, untold, "{why}"),
+        }
+    }
+}
+
 /// Does somebody on this machine ask for the secret of a node that serves only this machine?
 pub(super) fn asks_for_secret(setup: &Setup, connection: &Connection, frame: &Frame) -> bool {
     let is_loopback = |addr: std::io::Result<std::net::SocketAddr>| addr.is_ok_and(|addr| addr.ip().is_loopback());
@@ -31,7 +66,13 @@ pub(super) fn asks_for_secret(setup: &Setup, connection: &Connection, frame: &Fr
 }
 
 /// Decides on a stranger's first frame.
-pub(super) fn welcome<E: Engine>(setup: &Setup, node: &Node<E>, connection: &mut Connection, frame: Frame) {
+pub(super) fn welcome<E: Engine>(
+    setup: &Setup,
+    node: &Node<E>,
+    refusals: &mut Refusals,
+    connection: &mut Connection,
+    frame: Frame,
+) {
     let refusal = match frame.message {
         Message::Hello(hello) => match handshake::accept(&hello, setup.cluster) {
             Ok(version) => match role_of(setup, node, &hello.role) {
@@ -48,7 +89,7 @@ pub(super) fn welcome<E: Engine>(setup: &Setup, node: &Node<E>, connection: &mut
         },
         other => failure(ErrorCode::Refused, format!("a connection begins with Hello, not {}", other.name())),
     };
-    warn!(peer = %connection.addr, "refused: {}", refusal.detail);
+    refusals.tell(connection.addr, &format!("refused: {}", refusal.detail));
     let _ = connection.push(frame.request, &refusal.into(), &Bytes::new());
     connection.close_after_writing();
 }

@@ -56,6 +56,10 @@ pub(super) const WALL_EVERY: Duration = Duration::from_secs(1);
 /// Strangers have so long to say who they are.
 pub(super) const GREETING_TIME: Duration = Duration::from_secs(5);
 
+/// Refusals that the log tells of in a row; then one more in so long. Who knocks in vain must not fill the disk: 1.7 MB a day.
+pub(super) const REFUSALS_TOLD: u32 = 64;
+pub(super) const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(10);
+
 /// The first wait before a peer is called again; doubles up to the second.
 pub(super) const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 pub(super) const RECONNECT_MOST: Duration = Duration::from_secs(1);

@@ -36,7 +36,7 @@ use tracing::{debug, error, info, warn};
 
 use self::connection::{Connection, Over, Role};
 pub use self::greet::peer_token;
-use self::greet::{asks_for_secret, welcome};
+use self::greet::{Refusals, asks_for_secret, welcome};
 use self::inside::Door;
 use self::meter::{Meter, Started};
 use self::observe::observe;
@@ -100,6 +100,7 @@ struct Shell<'a, E: Engine> {
     origin: Instant,
     connections: BTreeMap<u64, Connection>,
     strangers: BTreeMap<u64, Instant>,
+    refusals: Refusals,
     next_connection: u64,
     peers: BTreeMap<NodeId, Peer>,
     /// The state of the node's neighbours that `peers` is of.
@@ -129,6 +130,7 @@ impl<'a, E: Engine> Shell<'a, E> {
             origin,
             connections: BTreeMap::new(),
             strangers: BTreeMap::new(),
+            refusals: Refusals::new(origin),
             next_connection: 1,
             peers,
             calls: JoinSet::new(),
@@ -370,7 +372,7 @@ impl<'a, E: Engine> Shell<'a, E> {
         let mut over = Vec::new();
         let events = &mut self.events;
         let (setup, node, strangers) = (self.setup, &self.node, &mut self.strangers);
-        let (traced, peers) = (&mut self.traced, &self.peers);
+        let (traced, peers, refusals) = (&mut self.traced, &self.peers, &mut self.refusals);
         let mut unfinished: usize = self.connections.values().map(Connection::unfinished).sum();
         for (number, connection) in &mut self.connections {
             let number = *number;
@@ -381,7 +383,7 @@ impl<'a, E: Engine> Shell<'a, E> {
                 connection.poll_frames(cx, limits::FRAMES_A_TURN, room, |connection, frame| {
                     if connection.role == Role::Stranger {
                         strangers.remove(&number);
-                        welcome(setup, node, connection, frame);
+                        welcome(setup, node, refusals, connection, frame);
                     } else if asks_for_secret(setup, connection, &frame) {
                         let secret: String = setup.secret.iter().map(|byte| format!("{byte:02x}")).collect();
                         let body = Bytes::from(serde_json::json!({ "secret": secret }).to_string());
@@ -408,7 +410,8 @@ impl<'a, E: Engine> Shell<'a, E> {
                 Ok(()) => {}
                 // Nobody knows where the next frame would begin. The other side is told why, and that is the end.
                 Err(Over::Wire(why)) => {
-                    warn!(peer = %connection.addr, "what came cannot be read, the connection is closed: {why}");
+                    let what = format!("what came cannot be read, the connection is closed: {why}");
+                    refusals.tell(connection.addr, &what);
                     let _ = connection.push(0, &failure(ErrorCode::Refused, why.to_string()).into(), &Bytes::new());
                     connection.close_after_writing();
                     if let Err(why) = connection.poll_flush(cx) {

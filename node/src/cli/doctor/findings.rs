@@ -94,6 +94,10 @@ fn unreachable(found: &mut Found, look: &Look, why: &str, looks: &[Look]) {
     };
     let (alive, others) = (seen("alive"), reports(looks).count());
     let (what, advice) = match alive {
+        _ if look.refuses => (
+            format!("there is somebody at {} who refuses to talk ({why})", look.member.addr),
+            "If its release is too far from the others' (`dynode --version`), install one that is closer. If it is another cluster's node, or none, look at the address.",
+        ),
         0 => (
             format!("does not answer at {} ({why}), and no other node reaches it", look.member.addr),
             "Start it again: it catches up by itself. If its disk or machine is gone for good: `dynode replace`, or `dynode remove`.",

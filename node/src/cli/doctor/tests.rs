@@ -26,7 +26,7 @@ fn well(layout: &Layout) -> Vec<Look> {
             "state": "up", "epoch": 1, "cluster": "aa", "version": "0.1.0", "durability": "group", "wall_ms": 1_000_010,
             "peers": peers, "sync": { "lacking": 0 }, "hints": { "partitions": 0 }, "counters": {},
         });
-        Look { member, share, report: Ok(report), asked_ms: 1_000_000, answered_ms: 1_000_020 }
+        Look { member, share, report: Ok(report), refuses: false, asked_ms: 1_000_000, answered_ms: 1_000_020 }
     };
     crate::cli::status::shares(layout).into_iter().map(look).collect()
 }
@@ -45,6 +45,18 @@ fn said(layout: &Layout, looks: &[Look]) -> Vec<(Level, String)> {
 fn nothing_is_said_of_a_cluster_that_is_well() {
     let layout = layout();
     assert_eq!(said(&layout, &well(&layout)), []);
+}
+
+#[test]
+fn a_node_of_a_release_too_far_away_is_not_called_dead() {
+    let layout = layout();
+    let mut looks = well(&layout);
+    looks[2].report = Err("refused: this node speaks wire versions 2 to 2, the caller 1 to 1".into());
+    looks[2].refuses = true;
+    let found = findings(&layout, &looks);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].what.contains("refuses to talk") && found[0].what.contains("versions 2 to 2"), "{found:?}");
+    assert!(found[0].advice.contains("release") && !found[0].advice.contains("Start it again"), "{found:?}");
 }
 
 #[test]
