@@ -10,7 +10,8 @@ use super::{ErrorCode, Failure, Hello, Role, Welcome};
 /// Version of the frames of a handshake, in all releases.
 pub const VERSION_GREETING: u8 = 1;
 
-/// Lowest version of the wire format that this release speaks.
+/// Lowest version of the wire format that this release speaks: no higher than the highest of the release before it. Nodes
+/// store what buckets are like as frames of this version; whoever raises it goes on reading those.
 pub const VERSION_OLDEST: u8 = 1;
 
 /// Highest version of the wire format that this release speaks.

@@ -21,7 +21,7 @@ const NODE_DEFAULT: &str = "127.0.0.1:7100";
 #[derive(Debug, Clone, Args)]
 pub(super) struct TargetArgs {
     /// A node to ask; repeat it for further ones to turn to when the first is down [default: 127.0.0.1:7100]
-    #[arg(id = "node", long = "node", value_name = "HOST:PORT", global = true, help_heading = COMMON, display_order = 900)]
+    #[arg(id = "node", long = "node", value_name = "HOST:PORT", value_parser = parse_node, global = true, help_heading = COMMON, display_order = 900)]
     nodes: Vec<String>,
     /// Print JSON, for programs
     #[arg(long, global = true, help_heading = COMMON, display_order = 901)]
@@ -59,6 +59,15 @@ impl TraceArgs {
             Some(trace) => followed(trace, work).await,
             None => work.await,
         }
+    }
+}
+
+fn parse_node(text: &str) -> Result<String, String> {
+    let is_place = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if is_place {
+        Ok(text.into())
+    } else {
+        Err("write it as HOST:PORT, the port being the native one, such as 7100".into())
     }
 }
 
