@@ -92,9 +92,9 @@ pub const SYNC_BYTES_A_SECOND: u64 = 64 << 20;
 /// So much of that may be taken in at once.
 pub const SYNC_BURST: Micros = Micros::millis(100);
 
-/// While clients wait, sync rests so many times as long as an answer took: it has a quarter of the time, or less where several
+/// While clients wait, sync rests so many times as long as an answer took: it has a seventh of the time, or less where several
 /// pulls run beside each other.
-pub const SYNC_REST_BUSY: u64 = 3;
+pub const SYNC_REST_BUSY: u64 = 6;
 
 /// But no longer than that for one answer: a source that is very slow must not make this node wait as well.
 pub const SYNC_REST_MAX: Micros = Micros::millis(200);
@@ -341,8 +341,10 @@ pub const STANDING_PAUSE: Micros = Micros::millis(200);
 pub const LAYOUT_FETCH_TIMEOUT: Micros = Micros::secs(2);
 
 /// A copy that goes by another layout is asked again after so long: one of the two fetches the newer layout meanwhile, in a few
-/// round trips.
-pub const LAYOUT_AGAIN_AFTER: Micros = Micros::millis(20);
+/// round trips. Then after half as long again as the operation has waited, up to the second.
+pub const LAYOUT_AGAIN_FIRST: Micros = Micros::millis(2);
+/// See [`LAYOUT_AGAIN_FIRST`]: where the newer layout does not come, asking again is to cost little.
+pub const LAYOUT_AGAIN_MOST: Micros = Micros::millis(20);
 
 /// Guests that a node knows of.
 pub const GUESTS_MAX: usize = 64;

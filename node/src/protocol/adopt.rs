@@ -9,7 +9,13 @@ use dynode_storage::{Engine, EngineError};
 
 use super::agree::Decision;
 use super::operation::{Operation, Then, UnderWay};
-use super::{Effects, Liveness, Node, Observation, Time};
+use super::{Effects, Liveness, Micros, Node, Observation, Time};
+use crate::limits;
+
+/// How long an operation that has met another layout waits before it asks again.
+pub(super) fn again_after(waited: Micros) -> Micros {
+    Micros(waited.0 / 2).clamp(limits::LAYOUT_AGAIN_FIRST, limits::LAYOUT_AGAIN_MOST)
+}
 
 impl<E: Engine> Node<E> {
     /// Is every partition stable under the present layout, as far as this node knows? Only then is the next one chosen.

@@ -14,13 +14,13 @@ use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_clock, decode_object, encode_dots};
 use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey, Space};
 
+use super::adopt::again_after;
 use super::forward::Terms;
 use super::hedge;
 use super::put::check_place;
 use super::session;
 use super::shown::{self, Valued};
 use super::whom::{Does, Whom};
-use crate::limits;
 
 use super::{
     Effects, Heard, Node, Observation, Operation, Origin, Outcome, Phase, ReplyTo, Tally, Then, Time, timeout,
@@ -290,7 +290,7 @@ impl<E: Engine> Node<E> {
             }
         }
         if outcome == Outcome::Lost && get.other_layout_seen && now < get.deadline {
-            return Ok(Then::Wait(Some(get.deadline.min(now + limits::LAYOUT_AGAIN_AFTER))));
+            return Ok(Then::Wait(Some(get.deadline.min(now + again_after(now - get.began)))));
         }
         Ok(self.get_stands(outcome, get, out))
     }

@@ -24,6 +24,7 @@ use dynode_storage::{Clock, Engine, EngineError, Object, ObjectKey};
 
 use crate::limits;
 
+use super::adopt::again_after;
 use super::forward::Terms;
 use super::repeat::Repeated;
 use super::shown;
@@ -37,6 +38,7 @@ pub(super) struct Put {
     tally: Tally,
     wanted: Quorum,
     strict: bool,
+    began: Time,
     deadline: Time,
     /// Everybody that was asked, this node included.
     asked: Vec<NodeId>,
@@ -380,6 +382,7 @@ impl<E: Engine> Node<E> {
             tally: Tally::new(needed, [self.config.node].into()),
             wanted,
             strict,
+            began: now,
             deadline,
             asked: [self.config.node].into(),
             body,
@@ -440,7 +443,7 @@ impl<E: Engine> Node<E> {
                 if put.tally.waits_for(*from) && why.code == ErrorCode::OtherLayout && now < put.again_until =>
             {
                 put.again.insert(*from);
-                return Then::Wait(Some(put.deadline.min(now + limits::LAYOUT_AGAIN_AFTER)));
+                return Then::Wait(Some(put.deadline.min(now + again_after(now - put.began))));
             }
             Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if put.tally.waits_for(*from) => {
                 put.tally.no(*from);

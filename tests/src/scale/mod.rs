@@ -273,8 +273,12 @@ fn decided(cluster: &Cluster, n: usize) -> Option<u64> {
 /// How many copies all running nodes hold.
 fn copies(cluster: &mut Cluster) -> u64 {
     let running: Vec<usize> = cluster.running().collect();
-    let held =
-        |n| cluster.node_mut(n).and_then(|node| node.store().stored_partitions().ok()).map_or(0, |copies| copies.len() as u64);
+    let held = |n| {
+        cluster
+            .node_mut(n)
+            .and_then(|node| node.store().stored_partitions().ok())
+            .map_or(0, |copies| copies.len() as u64)
+    };
     running.into_iter().map(held).sum()
 }
 

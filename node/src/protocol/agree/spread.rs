@@ -140,7 +140,12 @@ impl Agree {
         }
     }
 
+    /// Asks for the layout of a peer that knows more. One to which no connection stands yet, though it has spoken on its own, is
+    /// not asked: it speaks again, and others who can be asked do meanwhile.
     fn fetch(&mut self, now: Time, from: NodeId, epoch: u64, out: &mut Effects) {
+        if !self.up.contains(&from) {
+            return;
+        }
         let waits = self.fetching.is_some_and(|(_, asked, until)| asked >= epoch && now < until);
         if !waits {
             self.fetching = Some((from, epoch, now + limits::LAYOUT_FETCH_TIMEOUT));

@@ -1,6 +1,7 @@
 //! Agreeing under loss, duplication, reordering, cuts, crashes between storing and sending, and lost disks: one layout an
 //! epoch at all times, and after the faults everybody has the same, and no change was forgotten.
 
+mod fetch;
 mod forms;
 mod world;
 

@@ -13,7 +13,7 @@ fn member(id: u64) -> Member {
     Member { id: NodeId(id), name: format!("n{id}"), addr: format!("h:{id}"), zone: "z".into(), weight: 1 }
 }
 
-fn layout(members: u64) -> Layout {
+pub(super) fn layout(members: u64) -> Layout {
     Layout::first(4, 2, (0..members).map(member).collect()).unwrap()
 }
 
