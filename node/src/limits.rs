@@ -82,6 +82,9 @@ pub const ANSWER_BYTES: usize = 256 * 1024;
 /// The same while clients wait: their requests are answered between the parts.
 pub const ANSWER_BYTES_BUSY: usize = 64 * 1024;
 
+/// The same for copies that come by a change of owners: the parts are as short as a turn without them.
+pub const ANSWER_BYTES_MOVING: usize = 32 * 1024;
+
 /// A node that has served a client so recently, its own or another node's, is taken to have clients that wait.
 pub const BUSY_FOR: Micros = Micros::millis(100);
 
@@ -92,9 +95,13 @@ pub const SYNC_BYTES_A_SECOND: u64 = 64 << 20;
 /// So much of that may be taken in at once.
 pub const SYNC_BURST: Micros = Micros::millis(100);
 
-/// While clients wait, sync rests so many times as long as an answer took: it has a seventh of the time, or less where several
+/// While clients wait, sync rests so many times as long as an answer took: it has a quarter of the time, or less where several
 /// pulls run beside each other.
-pub const SYNC_REST_BUSY: u64 = 6;
+pub const SYNC_REST_BUSY: u64 = 3;
+
+/// The same for copies that come by a change of owners: nothing is missing anywhere while the former owners have them, so that
+/// nobody is in a hurry.
+pub const SYNC_REST_MOVING: u64 = 16;
 
 /// But no longer than that for one answer: a source that is very slow must not make this node wait as well.
 pub const SYNC_REST_MAX: Micros = Micros::millis(200);

@@ -26,6 +26,10 @@ use crate::store::{Refused, Turn};
 /// A checkpoint is due after so many dots: it bounds what is read when the copy is opened.
 const CHECKPOINT_EVERY: u64 = 4096;
 
+/// Index entries in a row that leave one by one. A deleted range is one record however many there were in it; but every reader of
+/// the index has to arrange all such ranges that there are, so that many small ones make all reads slow.
+const DELETED_ONE_BY_ONE: u64 = 32;
+
 /// How much of what it should have does a copy have?
 #[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq, Default)]
 pub enum Wholeness {
@@ -395,8 +399,12 @@ impl Copy {
         let former = self.watermark.base(actor);
         let stable = stable.min(self.clock.base(actor));
         if stable > former {
-            let (first, end) = (Dot { actor, counter: former + 1 }, Dot { actor, counter: stable + 1 });
-            turn.push(Step::DeleteRange(Space::Index, index_at(self.partition, first), index_at(self.partition, end)));
+            let at = |counter| index_at(self.partition, Dot { actor, counter });
+            if stable - former <= DELETED_ONE_BY_ONE {
+                (former + 1..=stable).for_each(|counter| turn.push(Step::Delete(Space::Index, at(counter))));
+            } else {
+                turn.push(Step::DeleteRange(Space::Index, at(former + 1), at(stable + 1)));
+            }
             self.watermark.add_range(DotRange { actor, first: 1, last: stable });
             self.remains.forget_base(actor, stable);
             self.checkpoint_due = true;

@@ -43,7 +43,7 @@ impl<E: Engine> Node<E> {
         self.begin_phases(decision);
         self.forget_words_of_others();
         // The engine names only what is committed, and a copy that came into being in this turn may be one to hold.
-        self.store.commit(true)?;
+        self.store.commit(false)?;
         self.hold_what_is_not_owned(now)?;
         self.begin_ownerships(&held)?;
         self.housekeeping.compare_soon(now);

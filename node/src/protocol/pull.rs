@@ -94,7 +94,7 @@ impl<E: Engine> Node<E> {
         pull.asked = self.store.copy(pull.partition)?.clock().clone();
         (pull.asked_at, pull.rests) = (now, false);
         // A large part makes clients wait for as long as it takes to take it in.
-        let budget = self.answer_bytes(now);
+        let budget = self.asked_bytes(now, pull.partition)?;
         let id = self.new_id();
         let clock = encode_clock(&pull.asked);
         let message = PullRequest {
@@ -128,8 +128,8 @@ impl<E: Engine> Node<E> {
             Heard::Answer(_, Message::Answer(m), body)
                 if self.store.copy(pull.partition)?.actor().life == pull.life =>
             {
-                let took = Some(now - pull.asked_at).filter(|_| self.is_busy(now));
-                self.sync.pay(now, body.len(), took);
+                let rest = self.rest_after(now, pull.partition, now - pull.asked_at)?;
+                self.sync.pay(now, body.len(), rest);
                 self.counters.sync_bytes_in += body.len() as u64;
                 match decode_parts(body) {
                     Ok(parts) if self.is_stale(pull.partition, pull.source, m.life, &m.refused, &parts)? => false,

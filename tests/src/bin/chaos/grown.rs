@@ -60,15 +60,15 @@ impl Grown {
         self.seconds.ends.iter().filter(|((_, kind, _), _)| *kind != "ok").map(|(_, count)| count).sum()
     }
 
-    /// The p99 before and during a change, in milliseconds.
-    fn p99(&self, step: &Step, op: &'static str) -> Option<(f64, f64)> {
+    /// The p99 before, during and after a change, in milliseconds.
+    fn p99(&self, step: &Step, op: &'static str) -> Option<[f64; 3]> {
         let of = |phase| self.seconds.quantile_ms(op, phase, 0.99);
-        Some((of(step.calm)?, of(step.phase)?))
+        Some([of(step.calm)?, of(step.phase)?, of(step.phase + 1)?])
     }
 
     fn p99_ratio_max(&self) -> f64 {
         let all = self.steps.iter().flat_map(|step| OPS.map(|op| self.p99(step, op)));
-        all.flatten().map(|(before, during)| during / before.max(1e-6)).fold(0.0, f64::max)
+        all.flatten().map(|[before, during, _]| during / before.max(1e-6)).fold(0.0, f64::max)
     }
 
     pub(crate) fn held(&self) -> Vec<Held> {
@@ -150,15 +150,16 @@ fn steps(grown: &Grown) -> String {
         ("moved", Right),
         ("least", Right),
         ("ratio", Right),
-        ("p99 of reads", Right),
+        ("p99 of reads before, during, after", Right),
         ("of writes", Right),
     ])
     .indented(2);
     for step in &grown.steps {
         let p99 = |op| match grown.p99(step, op) {
             None => Cell::faint("-"),
-            Some((before, during)) => {
-                let text = format!("{before:.1} → {during:.1} ms, × {:.2}", during / before.max(1e-6));
+            Some([before, during, after]) => {
+                let ratio = during / before.max(1e-6);
+                let text = format!("{before:.1} → {during:.1} → {after:.1} ms, × {ratio:.2}");
                 if during > before * P99_RATIO_MAX { Cell::notable(text) } else { text.into() }
             }
         };
@@ -192,7 +193,8 @@ fn requests(grown: &Grown) -> String {
 
 fn json(grown: &Grown) -> Value {
     let step = |step: &Step| {
-        let p99 = |op| grown.p99(step, op).map(|(before, during)| json!({ "before_ms": before, "during_ms": during }));
+        let figures =
+            |[before, during, after]: [f64; 3]| json!({ "before_ms": before, "during_ms": during, "after_ms": after });
         json!({
             "change": step.what,
             "settled_s": step.settled.as_secs_f64(),
@@ -200,8 +202,8 @@ fn json(grown: &Grown) -> Value {
             "least_copies": step.least_copies,
             "bytes_moved": step.moved,
             "bytes_least": step.least,
-            "p99_reads": p99("read"),
-            "p99_writes": p99("write"),
+            "p99_reads": grown.p99(step, "read").map(figures),
+            "p99_writes": grown.p99(step, "write").map(figures),
         })
     };
     let end = |((op, kind, known), count): (&(&str, &str, &str), &u64)| json!({ "op": op, "ended_with": kind, "known": known, "count": count });
