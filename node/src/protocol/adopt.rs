@@ -40,6 +40,7 @@ impl<E: Engine> Node<E> {
         let held: BTreeSet<PartitionId> = self.held_here().into_iter().collect();
         self.config.layout = layout;
         self.owned = self.config.layout.owned_by(self.config.node).collect();
+        self.sync.came = self.owned.iter().copied().filter(|partition| !held.contains(partition)).collect();
         self.begin_phases(decision);
         self.forget_words_of_others();
         // The engine names only what is committed, and a copy that came into being in this turn may be one to hold.

@@ -56,9 +56,9 @@ impl<E: Engine> Node<E> {
         })
     }
 
-    /// Does the copy come to this node by a change of owners? One that was lost is another matter.
+    /// Is the copy on its way to this node by a change of owners? One that was lost is another matter.
     fn comes_by_layout(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
-        Ok(self.store.find(partition)?.is_some_and(|copy| copy.is_recovering() && !copy.may_lack()))
+        Ok(self.sync.came.contains(&partition) && self.is_recovering(partition)?)
     }
 
     /// The values in one part of an answer, whether it is taken in here or given.

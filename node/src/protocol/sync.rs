@@ -33,6 +33,8 @@ pub(super) struct SyncState {
     pub(super) compared: BTreeMap<NodeId, Time>,
     /// When somebody last asked for a comparison at once, and it was made.
     pub(super) asked_now: Option<Time>,
+    /// The partitions that came to this node by the present layout, since its start.
+    pub(super) came: BTreeSet<PartitionId>,
     /// The partitions that are being pulled.
     pub(super) pulling: BTreeMap<PartitionId, NodeId>,
     /// The partitions to be pulled next, and from whom.
