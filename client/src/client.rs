@@ -86,23 +86,23 @@ impl Options {
     /// [`Error::Refused`] if a seed belongs to another cluster or speaks another version, [`Error::Wire`] if it is no
     /// dynode; else [`Error::Unreachable`] with what happened at each.
     pub async fn connect(self, seeds: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Client, Error> {
-        let mut options =
-            LinkOptions { cluster: self.cluster, connections: self.connections, in_flight_max: self.max_in_flight };
+        let (connections, in_flight_max) = (self.connections, self.max_in_flight);
+        let mut options = LinkOptions { cluster: self.cluster, connections, in_flight_max, ended: Arc::default() };
         let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
         if seeds.is_empty() {
             return Err(Error::BadRequest { detail: "no address to connect to".into() });
         }
         let mut failures = Vec::new();
         for (at, seed) in seeds.iter().enumerate() {
-            let link = Arc::new(Link::new(seed, None, options));
+            let link = Arc::new(Link::new(seed, None, &options));
             match first_layout(&link, deadline_in(self.timeout)).await {
                 Ok((welcome, layout)) => {
                     // From here on only this cluster will do, whatever answers at the other addresses.
                     options.cluster = welcome.cluster;
                     let others = seeds.iter().enumerate().filter(|&(other, _)| other != at);
-                    let others = others.map(|(_, seed)| Arc::new(Link::new(seed, None, options)));
+                    let others = others.map(|(_, seed)| Arc::new(Link::new(seed, None, &options)));
                     let links = [link].into_iter().chain(others).collect();
-                    let routes = Routes::new(layout, links, None, options);
+                    let routes = Routes::new(layout, links, None, &options);
                     return Ok(Client { inner: Inner::start(self, options, welcome, routes) });
                 }
                 Err(error) => failures.push(error),
@@ -216,8 +216,8 @@ impl Client {
     ///
     /// [`Error::Unreachable`] and its like; [`Error::Refused`] when it belongs to another cluster.
     pub async fn inspect_at(&self, addr: impl AsRef<str>, topic: Topic) -> Result<Bytes, Error> {
-        let options = LinkOptions { connections: 1, ..self.inner.link_options };
-        let link = Link::new(addr.as_ref(), None, options);
+        let options = LinkOptions { connections: 1, ..self.inner.link_options.clone() };
+        let link = Link::new(addr.as_ref(), None, &options);
         inspect_on(&link, topic, deadline_in(self.inner.options.timeout)).await
     }
 
@@ -266,11 +266,12 @@ impl Inner {
             budget: Budget::new(RETRIES_PER_HUNDRED, RETRIES_SAVED_MAX),
             retries: std::sync::Mutex::default(),
             hedges: Budget::new(HEDGES_PER_HUNDRED, HEDGES_SAVED_MAX),
+            // A member that ends its connections may be about to leave, or have left.
+            suspected: link_options.ended.clone(),
             link_options,
             welcome,
             routes: RwLock::new(Arc::new(routes)),
             asked: Mutex::new(None),
-            suspected: Arc::new(Notify::new()),
             keeper: std::sync::OnceLock::new(),
             turn: AtomicUsize::new(0),
         });
@@ -322,7 +323,7 @@ impl Inner {
         if layout.epoch() <= routes.layout.epoch() {
             return false;
         }
-        *routes = Arc::new(Routes::new(layout, routes.seeds().to_vec(), Some(&routes), self.link_options));
+        *routes = Arc::new(Routes::new(layout, routes.seeds().to_vec(), Some(&routes), &self.link_options));
         true
     }
 }
@@ -370,8 +371,8 @@ fn expect_layout(frame: Frame) -> Result<LayoutIs, Error> {
 ///
 /// [`Error::Unreachable`] and its like, [`Error::TimedOut`] after `timeout`.
 pub async fn inspect(addr: impl AsRef<str>, topic: Topic, timeout: Duration) -> Result<Bytes, Error> {
-    let options = LinkOptions { cluster: ANY_CLUSTER, connections: 1, in_flight_max: 1 };
-    inspect_on(&Link::new(addr.as_ref(), None, options), topic, deadline_in(timeout)).await
+    let options = LinkOptions { cluster: ANY_CLUSTER, connections: 1, in_flight_max: 1, ended: Arc::default() };
+    inspect_on(&Link::new(addr.as_ref(), None, &options), topic, deadline_in(timeout)).await
 }
 
 async fn inspect_on(link: &Link, topic: Topic, deadline: Instant) -> Result<Bytes, Error> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::connection::Connection;
@@ -21,11 +21,13 @@ use crate::wire::{Hello, Role, handshake};
 use crate::{Error, NodeId};
 
 /// What all links of a client have in common.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct LinkOptions {
     pub(crate) cluster: [u8; 16],
     pub(crate) connections: usize,
     pub(crate) in_flight_max: usize,
+    /// Told when a connection ends that stood.
+    pub(crate) ended: Arc<Notify>,
 }
 
 pub(crate) struct Link {
@@ -53,9 +55,9 @@ enum LaneState {
 }
 
 impl Link {
-    pub(crate) fn new(addr: &str, node: Option<NodeId>, options: LinkOptions) -> Link {
+    pub(crate) fn new(addr: &str, node: Option<NodeId>, options: &LinkOptions) -> Link {
         let (health, turn) = (Arc::default(), AtomicUsize::new(0));
-        Link { addr: addr.to_owned(), node, options, health, lanes: OnceLock::new(), turn }
+        Link { addr: addr.to_owned(), node, options: options.clone(), health, lanes: OnceLock::new(), turn }
     }
 
     pub(crate) fn addr(&self) -> &str {
@@ -123,7 +125,7 @@ impl Link {
         self.lanes.get_or_init(|| {
             let lane = |_| {
                 let (sender, state) = watch::channel(LaneState::Starting);
-                let task = keep(self.addr.clone(), self.node, self.options, self.health.clone(), sender);
+                let task = keep(self.addr.clone(), self.node, self.options.clone(), self.health.clone(), sender);
                 let task = tokio::spawn(task).abort_handle();
                 Lane { state, task }
             };
@@ -160,6 +162,7 @@ async fn keep(
                 health.came_up();
                 let why = driver.run(&addr).await;
                 health.went_down();
+                options.ended.notify_one();
                 why
             }
             Err(why) => why,
@@ -184,5 +187,27 @@ async fn open(
             detail: format!("{addr}: node {} answers where the layout has {node}", NodeId(welcome.node)),
         }),
         _ => Ok((connection, driver, welcome)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fake::Server;
+
+    /// Far more than it takes, even on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn the_end_of_a_connection_is_told_though_nobody_asks_anything() {
+        let server = Server::start().await;
+        let cluster = handshake::ANY_CLUSTER;
+        let options = LinkOptions { cluster, connections: 1, in_flight_max: 1, ended: Arc::default() };
+        let link = Link::new(&server.addr(), None, &options);
+        link.ready(Instant::now() + PATIENCE).await.map_err(|e| e.to_string()).unwrap();
+        server.stop().await;
+        tokio::time::timeout(PATIENCE, options.ended.notified()).await.unwrap();
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Choice<'a> {
 impl Routes {
     /// Routes for a layout: links are kept where node and address are those of
     /// `former` routes, or the address is a seed's.
-    pub(crate) fn new(layout: Layout, seeds: Vec<Arc<Link>>, former: Option<&Routes>, options: LinkOptions) -> Routes {
+    pub(crate) fn new(layout: Layout, seeds: Vec<Arc<Link>>, former: Option<&Routes>, options: &LinkOptions) -> Routes {
         let link = |member: &Member| {
             let known =
                 former.and_then(|routes| routes.links.get(&member.id)).filter(|link| link.addr() == member.addr);
