@@ -23,7 +23,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 /// What a node takes beside the requests themselves: its tables in memory, a commit, sockets' buffers.
 const SLACK_MIB: u64 = 160;
 
-fn frame(message: &Message) -> Vec<u8> {
+pub(super) fn frame(message: &Message) -> Vec<u8> {
     let mut bytes = BytesMut::new();
     wire::encode(1, message, b"", &mut bytes).unwrap();
     bytes.to_vec()
@@ -93,7 +93,7 @@ fn is_refusal(frame: &Frame) -> bool {
     matches!(&frame.message, Message::Failure(failure) if failure.code == ErrorCode::Refused)
 }
 
-async fn greeted(addr: &str) -> Result<TcpStream, String> {
+pub(super) async fn greeted(addr: &str) -> Result<TcpStream, String> {
     let mut stream = TcpStream::connect(addr).await.map_err(text)?;
     let hello = handshake::hello(handshake::ANY_CLUSTER, Role::Client);
     stream.write_all(&frame(&hello.into())).await.map_err(text)?;

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use std::sync::Arc;
 
 use super::change::{Op, member_is, member_of};
+use super::staged::Staged;
 use super::{Agree, codec};
 use crate::limits;
 use crate::protocol::{Effects, Observation, ReplyTo, Time};
@@ -115,7 +116,7 @@ impl Agree {
             Some((_, entry)) if entry.committed == Some(epoch) => return,
             Some((id, _)) => id,
             None if self.staged.has_room() => {
-                let id = self.new_change_id();
+                let id = Staged::id_for_all(epoch, &op);
                 self.staged.stage(id, op);
                 id
             }

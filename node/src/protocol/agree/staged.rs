@@ -63,6 +63,14 @@ impl Staged {
         self.entries.len() < limits::STAGED_MAX
     }
 
+    /// The id of a change that members stage by themselves: the same at all of them, or each one's would be left behind when
+    /// another's is done.
+    pub(super) fn id_for_all(epoch: u64, op: &Op) -> ChangeId {
+        let mut alone = Staged::default();
+        alone.stage(ChangeId { epoch, number: 0 }, op.clone());
+        ChangeId { epoch, number: alone.hash() }
+    }
+
     pub(super) fn stage(&mut self, id: ChangeId, op: Op) {
         self.entries.insert(id, Entry { op, committed: None, cancelled: false });
     }
