@@ -26,3 +26,24 @@ pub mod scale;
 pub mod scene;
 pub mod script;
 pub mod world;
+
+use dynode::limits;
+use dynode::protocol::{Config, Durability};
+use dynode_ring::{Layout, NodeId};
+use dynode_storage::seal::SealKey;
+
+/// What the n-th node of a cluster without faults is told.
+fn config(n: usize, node: NodeId, layout: &Layout) -> Config {
+    Config {
+        node,
+        name: format!("n{n}"),
+        cluster: [7; 16],
+        layout: layout.clone(),
+        durability: Durability::Group,
+        seal: SealKey::derive(b"a cluster's secret"),
+        index_entries_max: limits::INDEX_ENTRIES_MAX,
+        incarnation: 1,
+        operations_max: limits::OPERATIONS_MAX,
+        hint_bytes_max: limits::HINT_BYTES_MAX,
+    }
+}

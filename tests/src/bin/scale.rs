@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tests::scale::cluster::Setup;
 use tests::scale::{Bed, COLUMNS, Change, Quiet};
 
@@ -29,9 +29,36 @@ struct Args {
     /// Operations of clients a second, while something changes.
     #[arg(long, default_value_t = 500)]
     load: u64,
+    /// Only these changes, in this order; all of them unless said otherwise.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<What>,
     /// Also what every message costs.
     #[arg(long)]
     messages: bool,
+}
+
+/// A change of the cluster.
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    Join,
+    Leave,
+    RackJoins,
+    RackLeaves,
+    Restart,
+    RackLost,
+}
+
+impl What {
+    fn happen(self, bed: &mut Bed, rack: usize) -> Step {
+        match self {
+            What::Join => bed.join(1),
+            What::Leave => bed.leave(1),
+            What::RackJoins => bed.join(rack),
+            What::RackLeaves => bed.leave(rack),
+            What::Restart => bed.restart_all(),
+            What::RackLost => bed.lose_rack(),
+        }
+    }
 }
 
 fn main() {
@@ -71,17 +98,8 @@ fn run(args: &Args) -> Result<bool, String> {
             COLUMNS.map(|(name, _)| format!("{name}: kB a node")).join(" | ")
         );
         println!("|{}", " --- |".repeat(14 + COLUMNS.len()));
-        let rack = setup.rack;
-        let changes: [&dyn Fn(&mut Bed) -> Step; 6] = [
-            &|bed| bed.join(1),
-            &|bed| bed.leave(1),
-            &|bed| bed.join(rack),
-            &|bed| bed.leave(rack),
-            &Bed::restart_all,
-            &Bed::lose_rack,
-        ];
-        for change in changes {
-            let change = change(&mut bed)?;
+        for what in if args.only.is_empty() { What::value_variants() } else { &args.only } {
+            let change = what.happen(&mut bed, setup.rack)?;
             progress(&change.what);
             print_change(&change);
             change.served.details.iter().for_each(|(why, detail)| eprintln!("  {why}: {detail}"));

@@ -5,12 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
-use dynode::protocol::{Config, Durability, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time};
+use dynode::protocol::{Config, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time};
 use dynode_client::wire::{self, Causality, Expiry, Message, Put, Quorum};
 use dynode_ring::{Layout, Member, NodeId};
 use dynode_storage::codec::{Part, decode_parts};
 use dynode_storage::memory::MemoryEngine;
-use dynode_storage::seal::SealKey;
 use dynode_storage::store::Past;
 use dynode_storage::{Clock, Store};
 
@@ -117,18 +116,8 @@ impl Cluster {
         let disk = std::mem::take(&mut self.disks[n]);
         let first_life = self.processes << 32;
         let store = Store::open(disk, id(n), first_life, Past::Whole).map_err(|e| e.to_string())?;
-        let config = Config {
-            node: id(n),
-            name: format!("n{n}"),
-            cluster: [7; 16],
-            layout: self.layout.clone(),
-            durability: Durability::Group,
-            seal: SealKey::derive(b"a cluster's secret"),
-            index_entries_max: self.setup.index_entries_max,
-            incarnation: 1,
-            operations_max: 1000,
-            hint_bytes_max: 0, // every node owns every partition
-        };
+        let index_entries_max = self.setup.index_entries_max;
+        let config = Config { index_entries_max, ..crate::config(n, id(n), &self.layout) };
         self.nodes[n] = Some(Node::new(config, store, self.processes, Time(self.now)).map_err(|e| e.to_string())?);
         for other in self.running().filter(|o| *o != n).collect::<Vec<_>>() {
             self.tell(n, Event::Up(id(other)))?;

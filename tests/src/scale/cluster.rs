@@ -7,14 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
-use dynode::protocol::{
-    Config, Durability, Effect, Effects, Event, Liveness, Node, Observation, Origin, ReplyTo, Time,
-};
+use dynode::protocol::{Config, Effect, Effects, Event, Liveness, Node, Observation, Origin, ReplyTo, Time};
 use dynode_client::wire::{self, Message};
 use dynode_ring::{Layout, Member, NodeId};
 use dynode_storage::Store;
 use dynode_storage::memory::MemoryEngine;
-use dynode_storage::seal::SealKey;
 use dynode_storage::store::Past;
 
 use super::load::Load;
@@ -163,18 +160,7 @@ impl Cluster {
         let host = &mut self.hosts[n];
         let disk = std::mem::take(&mut host.disk);
         let store = Store::open(disk, id(n), self.runs << 32, Past::Whole).map_err(|e| e.to_string())?;
-        let config = Config {
-            node: id(n),
-            name: format!("n{n}"),
-            cluster: [7; 16],
-            layout: self.layout.clone(),
-            durability: Durability::Group,
-            seal: SealKey::derive(b"a cluster's secret"),
-            index_entries_max: dynode::limits::INDEX_ENTRIES_MAX,
-            incarnation: self.runs,
-            operations_max: dynode::limits::OPERATIONS_MAX,
-            hint_bytes_max: dynode::limits::HINT_BYTES_MAX,
-        };
+        let config = Config { incarnation: self.runs, ..crate::config(n, id(n), &self.layout) };
         let mut node = Node::new(config, store, self.runs, Time(self.now)).map_err(|e| e.to_string())?;
         node.introduce_as(member(n, &self.setup), false);
         (host.node, host.is_draining) = (Some(node), false);
