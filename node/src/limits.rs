@@ -26,6 +26,11 @@ pub const HEDGE_AFTER_MIN: Micros = Micros::millis(3);
 /// And no more than this: what a person notices.
 pub const HEDGE_AFTER_MAX: Micros = Micros::millis(100);
 
+/// A read that was handed on to an owner, and was not answered after this, is handed on to another too: as long as that owner may
+/// itself wait for a late copy ([`HEDGE_AFTER_MAX`]), and far below the second after which a silent peer is known to be one
+/// ([`SILENCE_MAX`]).
+pub const FORWARD_AGAIN_AFTER: Micros = Micros::millis(100);
+
 /// A read earns this part of a hedged request, in tenths: when everything is slow, more requests do not help ("The tail
 /// at scale", Dean and Barroso, 2013).
 pub const HEDGES_PER_TEN_READS: u32 = 1;
@@ -58,6 +63,10 @@ pub const BREAKER_MOST: Micros = Micros::secs(2);
 
 /// A node that has not had a turn for so long stood still itself (suspended, or its disk hung).
 pub const STOOD_STILL: Micros = Micros::millis(500);
+
+/// A node that has just started says no longer than this that it is not ready: above what connections and first comparisons take,
+/// and the others may be down for good.
+pub const READY_AFTER: Micros = Micros::secs(10);
 
 /// Owners exchange hashes of their clocks this often. "About once a second" keeps copies whole within seconds at 16 bytes
 /// a partition, peer and second.

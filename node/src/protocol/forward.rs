@@ -2,6 +2,10 @@
 //!
 //! A request is forwarded once: an owner that is reached by a peer and does not own the partition says so, since the two
 //! then go by different layouts. Where no owner can be reached, the node coordinates itself, as a stand-in.
+//!
+//! An owner that has just died is not known to be dead for a second or more. A read does not wait for that: when its owner is
+//! late, another is asked too, and whoever answers first is believed. A write waits. Made at two owners it would be two writes,
+//! and its client, who counts the attempts that may show again, would know of one.
 
 use bytes::Bytes;
 use dynode_client::wire::{ErrorCode, Failure, Message, Quorum};
@@ -10,7 +14,8 @@ use dynode_storage::{Engine, EngineError};
 
 use super::put::Write;
 use super::whom::Does;
-use super::{Effects, Heard, Micros, Node, Operation, Origin, ReplyTo, Then, Time, failure, timeout};
+use super::{Effects, Heard, Latencies, Micros, Node, Operation, Origin, ReplyTo, Then, Time, failure, hedge, timeout};
+use crate::limits;
 
 /// The owner gets a little less time than the asker gave, so that its word arrives before ours is due.
 const MARGIN: Micros = Micros::millis(50);
@@ -28,13 +33,14 @@ pub(super) struct Terms {
 
 /// A request that waits for an owner's answer.
 pub(super) struct Forward {
-    pub(super) to: NodeId,
+    /// Owners that were asked, and have neither refused nor been lost.
+    asked: Vec<NodeId>,
     reply_to: ReplyTo,
     partition: PartitionId,
     needed: u8,
     strict: bool,
     deadline: Time,
-    /// Owners that were not tried yet.
+    /// Owners that were not asked yet, the next one last.
     others: Vec<NodeId>,
     message: Message,
     pub(super) body: Bytes,
@@ -81,6 +87,7 @@ impl<E: Engine> Node<E> {
                 return Ok(());
             }
         };
+        self.suspects_last(&mut others);
         others.reverse();
         let Some(to) = others.pop() else {
             let why = self.withheld(partition).map(|refusal| refusal.detail).or(self.writes_refused.clone());
@@ -93,9 +100,13 @@ impl<E: Engine> Node<E> {
         let needed = terms.wanted.of(self.readers(partition).len()).unwrap_or(0) as u8;
         out.send(to, id, message.clone(), body.clone());
         let deadline = now + timeout(terms.timeout_ms);
-        let strict = terms.strict;
-        let forward = Forward { to, reply_to, partition, needed, strict, deadline, others, message, body };
-        self.begin(id, Operation::Forward(forward), deadline + MARGIN);
+        let (strict, asked) = (terms.strict, vec![to]);
+        let forward = Forward { asked, reply_to, partition, needed, strict, deadline, others, message, body };
+        if forward.is_read() {
+            self.hedges.earn();
+        }
+        let alarm = forward.next_look(now, self.latencies());
+        self.begin(id, Operation::Forward(forward), alarm);
         Ok(())
     }
 
@@ -107,29 +118,43 @@ impl<E: Engine> Node<E> {
         heard: Heard,
         out: &mut Effects,
     ) -> Result<Then, EngineError> {
-        let is_read = matches!(op.message, Message::Get(_));
         // What never left this node was surely not done; a read may be asked again in any case.
         let may_ask_again = match heard {
+            Heard::Answer(from, ..) | Heard::Lost(from) | Heard::Unsent(from) if !op.waits_for(from) => {
+                return Ok(Then::Wait(None));
+            }
             Heard::Answer(from, Message::Failure(why), _)
-                if from == op.to && matches!(why.code, ErrorCode::Unavailable | ErrorCode::OtherLayout) =>
+                if matches!(why.code, ErrorCode::Unavailable | ErrorCode::OtherLayout) =>
             {
+                op.asked.retain(|n| *n != from);
                 true
             }
-            Heard::Answer(from, message, body) if from == op.to => {
+            Heard::Answer(_, message, body) => {
                 out.reply_with(op.reply_to, message, body);
                 return Ok(Then::Done);
             }
-            Heard::Answer(..) => return Ok(Then::Wait(None)),
-            Heard::Lost(from) | Heard::Unsent(from) if from != op.to => return Ok(Then::Wait(None)),
-            Heard::Unsent(_) => true,
-            Heard::Lost(_) => is_read,
+            Heard::Unsent(from) => {
+                op.asked.retain(|n| *n != from);
+                true
+            }
+            Heard::Lost(from) => {
+                op.asked.retain(|n| *n != from);
+                op.is_read()
+            }
+            Heard::Alarm if now < op.deadline => {
+                if !op.others.is_empty() && self.hedges.spend() {
+                    self.counters.hedged += 1;
+                    op.ask_next(now, id, out);
+                }
+                return Ok(Then::Wait(Some(op.next_look(now, self.latencies()))));
+            }
             Heard::Alarm => false,
         };
         if may_ask_again {
-            op.limit_time(now);
-            if let Some(next) = op.others.pop() {
-                op.to = next;
-                out.send(next, id, op.message.clone(), op.body.clone());
+            if op.ask_next(now, id, out) {
+                return Ok(Then::Wait(Some(op.next_look(now, self.latencies()))));
+            }
+            if !op.asked.is_empty() {
                 return Ok(Then::Wait(None));
             }
             let full = self.writes_refused.is_some() && matches!(op.message, Message::Put(_));
@@ -138,7 +163,7 @@ impl<E: Engine> Node<E> {
                 return Ok(Then::Done);
             }
         }
-        let (code, detail) = match is_read || may_ask_again {
+        let (code, detail) = match op.is_read() || may_ask_again {
             true => (ErrorCode::QuorumNotMet, "no owner of the key has answered in time; nothing was changed"),
             false => (ErrorCode::OutcomeUnknown, "the owner that got the write has not answered; it may have taken it"),
         };
@@ -158,8 +183,17 @@ impl<E: Engine> Node<E> {
 }
 
 impl Forward {
-    /// The next to be asked has only the time that is left.
-    fn limit_time(&mut self, now: Time) {
+    pub(super) fn waits_for(&self, node: NodeId) -> bool {
+        self.asked.contains(&node)
+    }
+
+    fn is_read(&self) -> bool {
+        matches!(self.message, Message::Get(_))
+    }
+
+    /// Asks the next owner, who has only the time that is left; false where there is none.
+    fn ask_next(&mut self, now: Time, id: u64, out: &mut Effects) -> bool {
+        let Some(next) = self.others.pop() else { return false };
         let left = ((self.deadline - now).0 / 1000) as u32;
         match &mut self.message {
             Message::Get(m) => m.timeout_ms = left,
@@ -167,5 +201,22 @@ impl Forward {
             Message::Delete(m) => m.timeout_ms = left,
             _ => {}
         }
+        self.asked.push(next);
+        out.send(next, id, self.message.clone(), self.body.clone());
+        true
+    }
+
+    /// When another owner is to be asked too, or time is up. The owner asks others in its turn, so it may take twice as long as a
+    /// peer's answer.
+    fn next_look(&self, now: Time, latencies: &Latencies) -> Time {
+        let end = self.deadline + MARGIN;
+        if !self.is_read() || self.others.is_empty() {
+            return end;
+        }
+        let usual = hedge::delay(latencies, &self.asked, None);
+        end.min(now + limits::FORWARD_AGAIN_AFTER.max(Micros(2 * usual.0)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,7 +113,7 @@ impl Operation {
         match self {
             Operation::Put(op) => op.waits_for(node),
             Operation::Get(op) => op.waits_for(node),
-            Operation::Forward(op) => op.to == node,
+            Operation::Forward(op) => op.waits_for(node),
             Operation::Digests(op) => op.peer == node,
             Operation::Pull(op) => op.source == node,
             Operation::Repair(op) => op.source == node,

@@ -27,21 +27,30 @@ pub(super) struct Trio {
     answers: VecDeque<(Message, Bytes)>,
 }
 
-fn node(at: usize, disk: MemoryEngine, now: Time) -> Node<MemoryEngine> {
-    let member =
-        |n: u64| Member { id: NodeId(n), name: format!("n{n}"), addr: "h:1".into(), zone: "z".into(), weight: 1 };
-    let config = Config {
-        node: NodeId(at as u64 + 1),
-        name: format!("n{at}"),
+/// A member of the test's cluster.
+pub(super) fn member(n: u64) -> Member {
+    Member { id: NodeId(n), name: format!("n{n}"), addr: format!("h:{n}"), zone: "z".into(), weight: 1 }
+}
+
+/// What a node of the test's cluster is told.
+pub(super) fn config(node: NodeId, layout: Layout) -> Config {
+    Config {
+        node,
+        name: node.to_string(),
         cluster: [1; 16],
-        layout: Layout::first(1, 3, (1..=3).map(member).collect()).unwrap(),
+        layout,
         durability: Durability::Group,
         seal: SealKey::derive(b"secret"),
         index_entries_max: 1000,
         operations_max: 1000,
         hint_bytes_max: 1 << 20,
-        incarnation: WALL + now.0 / 1000,
-    };
+        incarnation: 1,
+    }
+}
+
+fn node(at: usize, disk: MemoryEngine, now: Time) -> Node<MemoryEngine> {
+    let layout = Layout::first(1, 3, (1..=3).map(member).collect()).unwrap();
+    let config = Config { incarnation: WALL + now.0 / 1000, ..config(NodeId(at as u64 + 1), layout) };
     let life = 1000 * (at as u64 + 1) + now.0;
     let store = Store::open(disk, NodeId(at as u64 + 1), life, Past::Whole).unwrap();
     Node::new(config, store, at as u64, now).unwrap()
@@ -83,10 +92,15 @@ impl Trio {
 
     /// Stops a node in good order, and starts it again on its disk.
     pub(super) fn restart(&mut self, at: usize) {
+        self.restart_alone(at);
+        self.bring_back(at);
+    }
+
+    /// The same, and it is cut off from the others.
+    pub(super) fn restart_alone(&mut self, at: usize) {
         self.cut_off(at);
         let gone = std::mem::replace(&mut self.nodes[at], node(at, MemoryEngine::new(), self.now));
         self.nodes[at] = node(at, gone.close().unwrap(), self.now);
-        self.bring_back(at);
     }
 
     /// A node loses its disk, and starts anew with an empty one, cut off from the others.

@@ -7,7 +7,7 @@ use dynode_client::wire::{Acks, ErrorCode, Failure, Quorum};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::Engine;
 
-use super::{Node, Phase, failure};
+use super::{Liveness, Node, Phase, failure};
 
 /// The nodes beside this one that take part in an operation, in the order of preference.
 #[derive(Debug, Default)]
@@ -136,6 +136,11 @@ impl<E: Engine> Node<E> {
         }
         let needed = sides.iter().map(|(needed, _)| *needed).max().unwrap_or(0);
         Ok(Whom { needed, owners, stand_ins, needs_stand_ins, sides })
+    }
+
+    /// Puts those last that are suspected, the others in the order in which they come.
+    pub(super) fn suspects_last(&self, nodes: &mut [NodeId]) {
+        nodes.sort_by_key(|node| self.liveness(*node) == Liveness::Suspect);
     }
 
     /// Stand-ins for owners that cannot be reached, or are `late`, but those that were asked already.

@@ -2,33 +2,18 @@
 
 use bytes::Bytes;
 use dynode_client::wire::{Fetched, Get, Message, Quorum};
-use dynode_ring::{Layout, Member, NodeId};
+use dynode_ring::{Layout, NodeId};
 use dynode_storage::codec::encode_clock;
 use dynode_storage::memory::MemoryEngine;
-use dynode_storage::seal::SealKey;
 use dynode_storage::{Clock, Past, Store};
 
-use super::super::{Config, Durability, Effect, Effects, Event, Micros, Node, Origin, ReplyTo, Time};
+use super::super::trio::{config, member};
+use super::super::{Effect, Effects, Event, Micros, Node, Origin, ReplyTo, Time};
 use crate::limits;
-
-fn member(n: u64) -> Member {
-    Member { id: NodeId(n), name: format!("n{n}"), addr: format!("h:{n}"), zone: "z".into(), weight: 1 }
-}
 
 /// A node that owns everything and sees both others.
 fn node() -> Node<MemoryEngine> {
-    let config = Config {
-        node: NodeId(1),
-        name: "n1".into(),
-        cluster: [1; 16],
-        layout: Layout::first(1, 3, (1..=3).map(member).collect()).unwrap(),
-        durability: Durability::Group,
-        seal: SealKey::derive(b"secret"),
-        index_entries_max: 100,
-        operations_max: 1000,
-        hint_bytes_max: 1 << 20,
-        incarnation: 1,
-    };
+    let config = config(NodeId(1), Layout::first(1, 3, (1..=3).map(member).collect()).unwrap());
     let store = Store::open(MemoryEngine::new(), NodeId(1), 1, Past::Whole).unwrap();
     let mut node = Node::new(config, store, 7, Time(0)).unwrap();
     for peer in [2, 3] {

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use dynode_client::wire::{Causality, ErrorCode, Expiry, Get, Message, Put, Quorum};
-use dynode_ring::{Layout, Member, NodeId, PartitionId};
+use dynode_ring::{Layout, NodeId, PartitionId};
 use dynode_storage::codec::{decode_checkpoint, encode_checkpoint};
 use dynode_storage::engine::Step;
 use dynode_storage::memory::MemoryEngine;
 use dynode_storage::quarantine::Quarantine;
-use dynode_storage::seal::SealKey;
 use dynode_storage::{Engine, Past, Space, Store, View};
 
-use super::super::{Config, Durability, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time};
+use super::super::trio::{config, member};
+use super::super::{Config, Effect, Effects, Event, Node, Observation, Origin, ReplyTo, Time};
 
 const P: PartitionId = PartitionId(0);
 /// The connection of the one client.
@@ -206,20 +206,8 @@ impl Owners {
 }
 
 fn node(n: u64, count: u64, engine: MemoryEngine, first_life: u64, now: Time) -> Node<MemoryEngine> {
-    let member =
-        |n: u64| Member { id: NodeId(n), name: format!("n{n}"), addr: format!("h:{n}"), zone: "z".into(), weight: 1 };
-    let config = Config {
-        node: NodeId(n),
-        name: format!("n{n}"),
-        cluster: [1; 16],
-        layout: Layout::first(1, count.min(3) as u8, (0..count).map(member).collect()).unwrap(),
-        durability: Durability::Group,
-        seal: SealKey::derive(b"secret"),
-        index_entries_max: 100,
-        incarnation: 1,
-        operations_max: 1000,
-        hint_bytes_max: 1 << 20,
-    };
+    let layout = Layout::first(1, count.min(3) as u8, (0..count).map(member).collect()).unwrap();
+    let config = Config { index_entries_max: 100, ..config(NodeId(n), layout) };
     let store = Store::open(engine, NodeId(n), first_life, Past::Whole).unwrap();
     Node::new(config, store, n + first_life, now).unwrap()
 }
