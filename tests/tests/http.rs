@@ -164,6 +164,45 @@ fn nodes_that_are_away_are_told_of_and_missed_only_where_they_are_needed() {
     run(cluster.stop_all()).unwrap();
 }
 
+/// Whoever waits for a node's word that it is ready is not refused in the moment after it.
+#[test]
+fn a_node_that_says_it_is_ready_takes_writes() {
+    let dir = folder();
+    let Some((mut cluster, urls)) = cluster(dir.path()) else { return };
+    let until_ready = |url: &String| {
+        let (url, began) = (format!("{url}/health/ready"), Instant::now());
+        // Nobody listens yet at first.
+        let asked = || Command::new("curl").args(["-s", "-m", "30", "-f", &url]).output().unwrap();
+        while !asked().status.success() {
+            assert!(began.elapsed() < WITHIN, "{:?}", curl(&[&url]));
+        }
+    };
+    let write = |url: &String| curl(&["-X", "PUT", &format!("{url}/kv/b/k?w=quorum&strict=true"), "-d", "v"]);
+    let (ready, began) = (format!("{}/health/ready", urls[0]), Instant::now());
+    cluster.start(0).unwrap();
+    let (status, said) = loop {
+        match curl(&[&ready]) {
+            (0, _) => assert!(began.elapsed() < WITHIN), // nobody listens yet
+            answer => break answer,
+        }
+    };
+    // Two of three owners are missing, which it says for ten seconds.
+    let is_starting = status == 503 && said.contains("starting") && said.contains("owners of partition");
+    assert!(is_starting || began.elapsed() >= Duration::from_secs(10), "{said}");
+    (1..3).for_each(|i| cluster.start(i).unwrap());
+    for url in &urls {
+        until_ready(url);
+        assert_eq!(write(url).0, 204, "{:?}", json(&[&format!("{url}/cluster/status")]));
+    }
+    for (i, url) in urls.iter().enumerate() {
+        cluster.kill(i);
+        cluster.start(i).unwrap();
+        until_ready(url);
+        let (status, said) = write(url);
+        assert_eq!(status, 204, "{said}");
+    }
+}
+
 #[test]
 fn a_read_that_must_have_seen_a_write_never_says_less() {
     let dir = folder();

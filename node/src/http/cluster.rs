@@ -155,12 +155,17 @@ pub(super) async fn live() -> Json<Health> {
 }
 
 /// Does the node take requests?
+///
+/// Not before it has seen a majority of the owners of each of its partitions since its start, for ten seconds at most.
 #[utoipa::path(get, path = "/health/ready", tag = "health", responses(
     (status = 200, description = "Yes", body = Health),
-    (status = 503, description = "No: it stops, has no disk that it can rely on, or does not answer in time", body = Health),
+    (status = 503, description = "No: it has just started, stops, has no disk that it can rely on, or does not answer in time", body = Health),
 ))]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let health = match app.status(READY_TIME).await {
+        Ok(report) if report["state"] == "up" && report["starting"].is_string() => {
+            Health { state: "starting".into(), detail: report["starting"].as_str().map(String::from) }
+        }
         Ok(report) => Health {
             state: report["state"].as_str().unwrap_or("unknown").into(),
             detail: report["why"].as_str().map(String::from),

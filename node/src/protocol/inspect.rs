@@ -176,6 +176,7 @@ impl<E: Engine> Node<E> {
             "name": self.config.name,
             "node": self.config.node.to_string(),
             "state": if self.draining { "stopping" } else { "up" },
+            "starting": self.starting(now)?,
             "version": env!("CARGO_PKG_VERSION"),
             "cluster": hex(&self.config.cluster),
             "epoch": layout.epoch(),

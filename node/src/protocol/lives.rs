@@ -153,13 +153,21 @@ impl<E: Engine> Node<E> {
         if self.lives.compared.contains(&partition) || !self.owns(partition) {
             return Ok(None);
         }
+        let refusal = self.to_be_compared(now, partition)?;
+        if refusal.is_none() {
+            self.lives.compared.insert(partition);
+        }
+        Ok(refusal)
+    }
+
+    /// The same for a partition that is owned here, without remembering what was found.
+    pub(super) fn to_be_compared(&mut self, now: Time, partition: PartitionId) -> Result<Option<Failure>, EngineError> {
         let may_be_old = |copy: &mut dynode_storage::copy::Copy| copy.is_recovering() && !copy.clock().is_empty();
         let others = self.other_owners(partition);
         let told = others.iter().filter(|peer| self.sync.heard.contains_key(&(partition, **peer))).count();
         let needed = enough(others.len() + 1);
         let is_late = now - self.lives.started >= limits::LIVES_KNOWN_AFTER;
         if told >= needed || is_late || !self.store.find(partition)?.is_some_and(may_be_old) {
-            self.lives.compared.insert(partition);
             return Ok(None);
         }
         let detail = format!(

@@ -21,6 +21,7 @@
 //! | `breaker` | peers that take requests and answer nothing |
 //! | `hedge` | when a late read asks somebody else too |
 //! | `forward` | a request that belongs to another node |
+//! | `ready` | whether a node that has just started can serve |
 //! | `replica` | a copy's part in writes and reads |
 //! | `sync` | owners compare clocks and pull what they lack |
 //! | `source`, `busy` | answering pulls; how much of it at once |
@@ -64,6 +65,7 @@ mod pull;
 mod put;
 mod quarantine;
 mod quorum;
+mod ready;
 mod recovery;
 mod repair;
 mod repeat;
@@ -185,6 +187,8 @@ pub struct Node<E: Engine> {
     transfers: Option<transfers::Transfers>,
     counters: Counters,
     draining: bool,
+    /// Until when it may say that it is not ready yet; `None`: it has been.
+    starting_until: Option<Time>,
     /// What the shell has measured, as the report on the state says it: nothing here goes by it.
     measured: serde_json::Value,
 }
@@ -250,6 +254,7 @@ impl<E: Engine> Node<E> {
             transfers: None,
             counters: Counters::default(),
             draining: false,
+            starting_until: Some(now + limits::READY_AFTER),
             measured: serde_json::Value::Null,
         })
     }
