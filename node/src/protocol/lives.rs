@@ -153,7 +153,7 @@ impl<E: Engine> Node<E> {
         if self.lives.compared.contains(&partition) || !self.owns(partition) {
             return Ok(None);
         }
-        let refusal = self.to_be_compared(now, partition)?;
+        let refusal = self.still_compares(now, partition)?;
         if refusal.is_none() {
             self.lives.compared.insert(partition);
         }
@@ -161,7 +161,7 @@ impl<E: Engine> Node<E> {
     }
 
     /// The same for a partition that is owned here, without remembering what was found.
-    pub(super) fn to_be_compared(&mut self, now: Time, partition: PartitionId) -> Result<Option<Failure>, EngineError> {
+    pub(super) fn still_compares(&mut self, now: Time, partition: PartitionId) -> Result<Option<Failure>, EngineError> {
         let may_be_old = |copy: &mut dynode_storage::copy::Copy| copy.is_recovering() && !copy.clock().is_empty();
         let others = self.other_owners(partition);
         let told = others.iter().filter(|peer| self.sync.heard.contains_key(&(partition, **peer))).count();

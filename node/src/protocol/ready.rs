@@ -35,7 +35,7 @@ impl<E: Engine> Node<E> {
             if self.owns(partition) {
                 let refusal = match self.knows_its_lives(now, partition) {
                     Err(refusal) => Some(refusal),
-                    Ok(()) => self.to_be_compared(now, partition)?,
+                    Ok(()) => self.still_compares(now, partition)?,
                 };
                 if let Some(refusal) = refusal {
                     return Ok(Some(refusal.detail));
