@@ -216,6 +216,7 @@ pub(crate) fn samples() -> Vec<Frame> {
                 layout: 1 << 60,
                 staged: 77,
                 voted: true,
+                accepted: true,
                 abstains: false,
                 guest: Some(GuestIs { member: guest(), former: true }),
             }

@@ -200,10 +200,10 @@ impl<E: Engine> Node<E> {
     /// # Errors
     ///
     /// The disk failed or is damaged.
-    pub fn new(mut config: Config, store: Store<E>, seed: u64, now: Time) -> Result<Node<E>, EngineError> {
+    pub fn new(mut config: Config, mut store: Store<E>, seed: u64, now: Time) -> Result<Node<E>, EngineError> {
         let agree = agreeing::agree_of(&config, &store, seed, now)?;
         config.layout = agree.decision().layout.clone();
-        let phases = phases::phases_of(&agree, &store)?;
+        let phases = phases::phases_of(&agree, &mut store)?;
         let mut rng = Pcg64::seed_from_u64(seed);
         let next_id = (rng.next_u64() >> 16) + 1;
         let housekeeping = housekeep::Rounds::new(now, &mut rng);

@@ -213,10 +213,18 @@ impl<E: Engine> Node<E> {
         self.readers(partition).contains(&self.config.node)
     }
 
-    /// May this node have promised to answer no read of former owners any more, and have lost that with its disk? Then what it
-    /// answers counts in no strict read of them.
+    /// May this node have promised to answer no read of these owners any more, and have lost that with its disk? Then what it
+    /// answers counts in no strict read.
     pub(super) fn may_have_promised(&self, partition: PartitionId) -> bool {
-        self.phases.forgot && self.phase(partition) == Phase::Joint && !broken(Rule::Forgot)
+        let of_reads = self.phases.forgot && self.phase(partition) == Phase::Joint;
+        (of_reads || self.agree.may_have_gone_on()) && !broken(Rule::Forgot)
+    }
+
+    /// May what this node acknowledges be lost on others, since its copy lacks what it had acknowledged before, or since it may have
+    /// gone by a later layout, and promised by that to take no write under this one, before it lost its disk?
+    pub(super) fn acknowledges_in_doubt(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
+        let is_bound = self.agree.may_have_gone_on() && !broken(Rule::Forgot);
+        Ok(is_bound || self.may_lack(partition)?)
     }
 
     pub(super) fn readers(&self, partition: PartitionId) -> &[NodeId] {
@@ -435,13 +443,18 @@ impl<E: Engine> Node<E> {
 }
 
 /// The phases that this node has promised.
-pub(super) fn phases_of<E: Engine>(agree: &Agree, store: &dynode_storage::Store<E>) -> Result<Phases, EngineError> {
+pub(super) fn phases_of<E: Engine>(agree: &Agree, store: &mut dynode_storage::Store<E>) -> Result<Phases, EngineError> {
     let mut phases = Phases::read(agree.decision(), store.record(RECORD)?).map_err(|why| EngineError::Damaged {
         place: "meta",
         partition: None,
         detail: why.to_string(),
     })?;
-    // On an older disk it may have promised more since.
-    phases.forgot |= !agree.knows_its_votes();
+    // On an older disk it may have promised more since. A later run, which may know its votes, must not take that for less.
+    if !agree.knows_its_votes() && !phases.forgot {
+        phases.forgot = true;
+        if !phases.is_settled() {
+            store.set_record(RECORD, phases.record(agree.decision().epoch()));
+        }
+    }
     Ok(phases)
 }

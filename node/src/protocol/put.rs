@@ -152,8 +152,7 @@ fn too_few_whole(whom: &Whom) -> Failure {
         code: ErrorCode::QuorumNotMet,
         needed: whom.needed as u8,
         received: whom.owners.len() as u8,
-        detail: "this node's copy is recovering what it may have lost, and does not count yet; nothing was changed"
-            .into(),
+        detail: "this node is recovering what it may have lost, and does not count yet; nothing was changed".into(),
     }
 }
 
@@ -236,7 +235,7 @@ impl<E: Engine> Node<E> {
         key: &ObjectKey,
         write: &Write,
     ) -> Result<Result<Ready, Failure>, EngineError> {
-        let counts_itself = !write.terms().strict || !self.may_lack(partition)?;
+        let counts_itself = !write.terms().strict || !self.acknowledges_in_doubt(partition)?;
         let terms = write.terms();
         let whom = match self.whom(partition, terms.wanted, terms.strict, Does::Write) {
             Ok(whom) if counts_itself || whom.owners.len() >= whom.needed => whom,
@@ -394,7 +393,7 @@ impl<E: Engine> Node<E> {
         self.replicate_to(id, now, &mut put, &owners, false, out);
         self.replicate_to(id, now, &mut put, &stand_ins, needs_stand_ins, out);
         // The answer leaves after the turn's commit: by then this copy has the write.
-        let counts = !strict || !self.may_lack(partition)?;
+        let counts = !strict || !self.acknowledges_in_doubt(partition)?;
         match put.heard_of(self.config.node, counts) {
             Outcome::Met => self.put_done(&mut put, out),
             _ => {

@@ -62,7 +62,7 @@ impl<E: Engine> Node<E> {
         self.counters.replicated += 1;
         match self.store.apply(partition, &entry.key, entry.object, &entry.dots)? {
             Ok(_) => {
-                let recovering = self.may_lack(partition)?;
+                let recovering = self.acknowledges_in_doubt(partition)?;
                 if !self.owns(partition) {
                     self.took_hint(now, partition, bytes);
                 }

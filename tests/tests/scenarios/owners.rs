@@ -75,3 +75,41 @@ fn a_former_owner_that_lost_its_promise_with_its_disk_is_bound_by_it() {
         &[Off::Rule(Rule::Forgot)],
     );
 }
+
+/// Owners x and y of two (three members) give way; y was cut off before it heard of the change, which the others decide and bring
+/// to its end: x alone had to promise. Then x loses its disk, and with it that it goes by the new layout; it comes back on the
+/// first one, where it reaches only y. Both take themselves for the owners.
+#[test]
+fn a_node_that_forgot_the_layout_it_went_by_does_not_serve_under_the_one_before() {
+    hold(
+        |off| {
+            let mut scene = Scene::with_guests(off, 3, 2, 2)?;
+            let [forgets, lags] = scene.owners(0)[..] else { unreachable!("two owners") };
+            let [new, other] = [3, 4];
+            scene.strictly(forgets, 0, Action::PutBlind, Quorum::All)?.done()?;
+            scene.isolate(lags);
+            scene.run(2.0)?;
+            scene.commit(forgets, vec![scene.replace(forgets, new), scene.replace(lags, other)])?;
+            let is_stable =
+                |scene: &Scene| [new, other].iter().all(|at| scene.stands(*at, 0) == Some((2, Phase::Stable)));
+            scene.run_until("the new owners count alone", is_stable)?;
+            scene.lose_disk(forgets)?;
+            let written = scene.strictly(new, 0, Action::PutOver, Quorum::Majority)?.done()?;
+            scene.isolate(forgets);
+            scene.open(forgets, lags);
+            scene.start(forgets)?;
+            scene.run(8.0)?;
+            for at in [lags, forgets] {
+                println!("n{at} stands at {:?}", scene.stands(at, 0));
+                let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
+                println!("{read:?}");
+                ensure(read.outcome != Outcome::Done, || format!("n{at} answers without the new owners: {read:?}"))?;
+            }
+            scene.heal();
+            scene.settle()?;
+            let read = scene.strictly(lags, 0, Action::Get, Quorum::Majority)?;
+            ensure(read.found == [written], || format!("at last: {read:?}"))
+        },
+        &[],
+    );
+}

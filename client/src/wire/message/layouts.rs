@@ -26,7 +26,9 @@ pub struct Standing {
     pub staged: u64,
     /// The sender has promised or accepted something for the epoch after.
     pub voted: bool,
-    /// The sender may have promised something that it has lost with its disk, and takes no part in the choice.
+    /// The sender has accepted something for the epoch after.
+    pub accepted: bool,
+    /// The sender may have promised or accepted something that it has lost with its disk, and takes no part in the choice.
     pub abstains: bool,
     /// The sender, when it is not a member: a guest, or a former member.
     pub guest: Option<GuestIs>,

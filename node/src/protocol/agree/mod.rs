@@ -16,6 +16,7 @@
 //! | `decision` | a layout and how it came about; which of two holds |
 //! | `paxos` | votes and proposals |
 //! | `choose` | who proposes when; both sides of the messages of Paxos |
+//! | `forgotten` | what a node may have promised that lost its disk, and how it learns that it has not |
 //! | `spread` | who stands where, guests, fetching layouts |
 //! | `operate` | operators' requests, and what they are told |
 //! | `codec` | stored and sent forms |
@@ -26,6 +27,7 @@ mod change;
 mod choose;
 mod codec;
 mod decision;
+mod forgotten;
 mod operate;
 mod paxos;
 mod rules;
@@ -143,8 +145,12 @@ pub struct Agree {
     vote: Vote,
     /// The first epoch of which it knows all that it has ever promised, and may vote; [`u64::MAX`]: not known.
     votes_from: u64,
-    /// While it does not know: the other members that have said since its start that they have not voted in this epoch.
+    /// The other members that have said since its start that they have not voted in this epoch.
     unvoted: BTreeSet<NodeId>,
+    /// Those that have said since that they have accepted nothing in it, and whether they knew all of their votes then.
+    unaccepted: BTreeMap<NodeId, bool>,
+    /// The nodes that have said since its start that they go by this layout.
+    stood: BTreeSet<NodeId>,
     /// Peers that take no part in choosing: they may have lost what they had promised in this epoch.
     abstaining: BTreeSet<NodeId>,
     staged: Staged,
@@ -204,6 +210,8 @@ impl Agree {
             is_hearsay,
             votes_from,
             unvoted: BTreeSet::new(),
+            unaccepted: BTreeMap::new(),
+            stood: BTreeSet::new(),
             abstaining: BTreeSet::new(),
             staged_hash: staged.hash(),
             staged,
@@ -395,6 +403,9 @@ impl Agree {
             let (ours, theirs) = (self.layout().epoch(), decision.epoch());
             out.observe(Observation::Overruled { ours, theirs, by: decision.forced.map(|base| base.by) });
         }
+        if !self.keeps_its_votes(&decision) {
+            self.votes_from = u64::MAX;
+        }
         let was_member = self.is_member();
         self.staged.passed(&decision);
         self.staged_hash = self.staged.hash();
@@ -406,6 +417,8 @@ impl Agree {
         (self.round, self.next_try, self.ballot_wait) = (0, None, limits::BALLOT_WAIT_FIRST);
         self.fetching = None;
         self.unvoted.clear();
+        self.unaccepted.clear();
+        self.stood.clear();
         self.abstaining.clear();
         self.know_former_members(now, &before.layout);
         self.neighbours += 1;
@@ -424,30 +437,6 @@ impl Agree {
             if self.guests.len() < limits::GUESTS_MAX {
                 self.guests.insert(member.id, Guest { member: member.clone(), former: true, heard: now });
             }
-        }
-    }
-
-    /// Does it know all that it has promised for the epoch after this?
-    pub fn knows_its_votes(&self) -> bool {
-        self.votes_from <= self.layout().epoch()
-    }
-
-    /// A node on a new disk may have promised something that it knows no more of, and abstains where it may have.
-    ///
-    /// Where a majority of the members say after its start that they have not voted in this epoch, nothing had been chosen in
-    /// it when the disk was lost: so the node cannot have voted in any later one. Where *all* others say so, it has not voted
-    /// in this one either: whoever proposes promises first itself, durably.
-    fn learn_own_votes(&mut self) {
-        let (epoch, members) = (self.layout().epoch(), self.layout().members().len());
-        let others = members - usize::from(self.is_member());
-        let from = match self.unvoted.len() {
-            heard if heard >= others => epoch,
-            heard if heard >= paxos::majority(members) => epoch + 1,
-            _ => return,
-        };
-        if from < self.votes_from {
-            self.votes_from = from;
-            self.unstored.vote = true;
         }
     }
 

@@ -163,6 +163,7 @@ impl Agree {
         let layout = layout.map_err(|e| refused(e.to_string()))?;
         let base = Base { by: self.own, epoch: self.layout().epoch(), hash: self.decision.hash() };
         out.observe(Observation::Forced { epoch: base.epoch, forced: epoch });
+        self.stood.insert(self.own); // what comes of it is new, and this node has not voted under it
         self.decide(now, Arc::new(Decision::new(self.layout(), layout, done, Some(base))), out);
         Ok(())
     }

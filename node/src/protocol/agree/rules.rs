@@ -11,6 +11,12 @@ pub(super) enum Rule {
     IgnoreAccepted,
     /// A node that may have forgotten its votes abstains.
     VoteAfterLoss,
+    /// A member that has not said otherwise may have accepted what a node on a new disk went on by.
+    SilenceIsNo,
+    /// Nor does the word count of one that may have forgotten what it accepted.
+    ForgetfulWord,
+    /// What the one side told a node of its votes is not true of a layout that the other side forced.
+    VotesAcrossForce,
 }
 
 #[cfg(test)]

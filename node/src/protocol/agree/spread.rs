@@ -48,6 +48,7 @@ impl Agree {
             layout: self.decision.hash(),
             staged: self.staged_hash,
             voted: self.vote.promised.round > 0,
+            accepted: self.vote.accepted.is_some(),
             abstains: !self.knows_its_votes(),
             guest: card.map(|card| GuestIs { member: member_is(card), former: self.former }),
         }
@@ -71,9 +72,9 @@ impl Agree {
                 true => self.abstaining.insert(from),
                 false => self.abstaining.remove(&from),
             };
-            if !m.voted && self.layout().member(from).is_some() {
-                self.unvoted.insert(from);
-                self.learn_own_votes();
+            self.stood.insert(from);
+            if self.layout().member(from).is_some() {
+                self.hear_votes(from, m);
             }
             if answers && m.staged != self.staged_hash {
                 let staged = codec::encode_staged(&self.staged);

@@ -50,7 +50,8 @@ fn is_found(rule: Rule, faults: impl Fn(u64) -> Faults) {
     let found = all(0..20 * RUNS, faults);
     break_rule(None);
     let why = found.expect_err("nobody noticed");
-    assert!(why.contains("two layouts"), "{rule:?}: {why}");
+    let what = if rule == Rule::SilenceIsNo { "takes itself for free" } else { "two layouts" };
+    assert!(why.contains(what), "{rule:?}: {why}");
 }
 
 #[test]
@@ -71,6 +72,90 @@ fn a_proposal_that_ignores_what_was_accepted_is_found() {
 #[test]
 fn a_vote_after_a_lost_disk_is_found() {
     is_found(Rule::VoteAfterLoss, |seed| Faults { cuts: true, lost_disks: true, ..kind(seed) });
+}
+
+#[test]
+fn taking_oneself_for_free_before_others_have_spoken_is_found() {
+    is_found(Rule::SilenceIsNo, |seed| Faults { cuts: true, lost_disks: true, ..kind(seed) });
+}
+
+/// Somebody has promised a ballot, of which nothing came: whoever loses its disk does not find out whether it has promised one as
+/// well, but that nobody can have gone on; and a restart does not take that back.
+#[test]
+fn a_lost_disk_binds_until_enough_have_accepted_nothing_whatever_they_have_promised() {
+    let mut run = Run::new(5, Faults { nodes: 3, operators: 0, ..Faults::none() });
+    run.pass(10_000);
+    run.cut_off(&[0]);
+    run.commit_join(0); // it promises itself before it asks anybody
+    run.cancel_all(0);
+    run.take_disk(1);
+    run.pass(20_000);
+    assert!(run.may_have_gone_on(1), "it has heard of one other, and two may have chosen");
+    run.heal();
+    run.pass(20_000);
+    let knows = |run: &Run| (run.epoch(1), run.knows_its_votes(1), run.may_have_gone_on(1));
+    assert_eq!(knows(&run), (1, false, false));
+    run.cut_off(&[1]);
+    run.restart(1);
+    assert_eq!(knows(&run), (1, false, false), "after a restart");
+}
+
+/// Three of five chose the next layout, and two of these lost their disks. What the one of them says to the other is no proof that
+/// nothing was chosen: the third, who knows, cannot be reached.
+#[test]
+fn the_word_of_a_member_that_may_have_forgotten_frees_nobody() {
+    let go = || {
+        let mut run = Run::new(6, Faults { nodes: 5, operators: 0, ..Faults::none() });
+        run.pass(10_000);
+        run.cut_off(&[3, 4]);
+        run.commit_join(0);
+        run.pass_until(|run| (0..3).all(|at| run.epoch(at) == 2));
+        run.cut_off(&[0, 1, 3, 4]);
+        run.take_disk(0);
+        run.take_disk(1);
+        run.pass(20_000);
+        run.verdict()?;
+        assert_eq!([0, 1].map(|at| (run.epoch(at), run.may_have_gone_on(at))), [(1, true); 2]);
+        run.heal();
+        run.pass(20_000);
+        assert_eq!([0, 1].map(|at| (run.epoch(at), run.may_have_gone_on(at))), [(2, false); 2]);
+        run.verdict()
+    };
+    assert_eq!(go(), Ok(()));
+    break_rule(Some(Rule::ForgetfulWord));
+    let found = go();
+    break_rule(None);
+    assert!(found.unwrap_err().contains("takes itself for free"));
+}
+
+/// A node has voted under a forced layout, loses its disk, and is told by those who have not heard of that layout that it cannot
+/// have voted.
+#[test]
+fn what_is_known_of_votes_does_not_hold_under_a_layout_that_others_forced() {
+    let go = || {
+        let mut run = Run::new(7, Faults { nodes: 5, operators: 0, ..Faults::none() });
+        run.pass(10_000);
+        run.cut_off(&[3, 4]);
+        run.force_remove(3, 0).unwrap();
+        run.pass_until(|run| run.epoch(4) == crate::limits::FORCED_LEAP);
+        run.commit_join(3);
+        run.pass(1_000); // 4 promises; two of four decide nothing
+        run.cut_off(&[3]);
+        run.take_disk(4);
+        run.pass(20_000);
+        assert_eq!((run.epoch(4), run.may_have_gone_on(4)), (1, false), "so the others say");
+        run.heal();
+        run.pass_until(|run| run.epoch(4) == crate::limits::FORCED_LEAP);
+        let knew = run.knows_its_votes(4);
+        run.pass(20_000);
+        assert_eq!((run.epoch(4), run.knows_its_votes(4)), (crate::limits::FORCED_LEAP + 1, true), "at last");
+        knew
+    };
+    assert!(!go());
+    break_rule(Some(Rule::VotesAcrossForce));
+    let knew = go();
+    break_rule(None);
+    assert!(knew, "the test is blind");
 }
 
 #[test]

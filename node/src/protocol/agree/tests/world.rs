@@ -10,7 +10,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::super::change::member_is;
+use super::super::rules::{Rule, broken};
 use super::super::{Agree, Circumstances, Stored};
+use crate::limits::FORCED_LEAP;
 use crate::protocol::{Effect, Effects, Liveness, Observation, ReplyTo, Time};
 
 const MS: u64 = 1_000;
@@ -52,6 +54,8 @@ struct Machine {
     disk: BTreeMap<&'static str, Bytes>,
     remembers: bool,
     up_again: u64,
+    /// The highest epoch that it ever went by, on any disk, durably.
+    went_by: u64,
 }
 
 struct Packet {
@@ -100,6 +104,7 @@ impl Run {
             disk: BTreeMap::new(),
             remembers: false,
             up_again: 0,
+            went_by: 0,
         };
         let mut run = Run {
             faults,
@@ -186,6 +191,28 @@ impl Run {
         self.machines[at].agree.as_ref().unwrap().decision().epoch()
     }
 
+    /// May this node have gone by a later layout than its own, as far as it knows?
+    pub(super) fn may_have_gone_on(&self, at: usize) -> bool {
+        self.machines[at].agree.as_ref().unwrap().may_have_gone_on()
+    }
+
+    pub(super) fn knows_its_votes(&self, at: usize) -> bool {
+        self.machines[at].agree.as_ref().unwrap().knows_its_votes()
+    }
+
+    /// One turn after the other, until this is so.
+    pub(super) fn pass_until(&mut self, is_so: impl Fn(&Run) -> bool) {
+        let until = self.now + 60_000 * MS;
+        while !is_so(self) {
+            assert!(self.now < until, "it does not come to that");
+            self.step();
+        }
+    }
+
+    pub(super) fn verdict(&self) -> Result<(), String> {
+        self.ok.clone()
+    }
+
     pub(super) fn members(&self, at: usize) -> usize {
         self.machines[at].agree.as_ref().unwrap().decision().layout.members().len()
     }
@@ -237,6 +264,17 @@ impl Run {
         self.operate(at, &Operator::Remove(name))?;
         let changes = self.wanted(at);
         self.operate(at, &Operator::Commit { changes, force: true })
+    }
+
+    pub(super) fn cancel_all(&mut self, at: usize) {
+        let changes = self.wanted(at);
+        self.operate(at, &Operator::Cancel { changes }).unwrap();
+    }
+
+    /// The process ends, and begins anew at once.
+    pub(super) fn restart(&mut self, at: usize) {
+        self.crash(at);
+        self.start(at);
     }
 
     fn wanted(&self, at: usize) -> Vec<ChangeId> {
@@ -326,6 +364,7 @@ impl Run {
         }
         let (records, decided) = (agree.take_records(), agree.take_decided());
         self.machines[at].disk.extend(records);
+        self.check_bound(at);
         for decision in decided {
             self.done.extend(decision.done.iter().copied());
             let first = *self.layouts.entry(decision.epoch()).or_insert(decision.hash());
@@ -353,6 +392,21 @@ impl Run {
             }
         }
         Some(done)
+    }
+
+    /// Who has gone by a later layout than its present one has lost that with its disk, and must know that it may have. (What a
+    /// part of the cluster has forced the other part cannot know.)
+    fn check_bound(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        let Some(agree) = &machine.agree else { return };
+        let (id, before, now) = (machine.id, machine.went_by, agree.decision().epoch());
+        machine.went_by = before.max(now);
+        if broken(Rule::VoteAfterLoss) {
+            return; // what comes of it is to be found: two layouts
+        }
+        if now < before && now / FORCED_LEAP == before / FORCED_LEAP && !agree.may_have_gone_on() {
+            self.ok = Err(format!("{id} went by epoch {before}, and takes itself for free under {now}"));
+        }
     }
 
     fn post(&mut self, from: usize, to: usize, request: u64, answers: bool, message: &Message, body: &Bytes) {
