@@ -55,6 +55,10 @@ impl World {
         let ids: Vec<_> = self.layout.members().iter().map(|m| m.id).collect();
         for (at, host) in self.hosts.iter().enumerate() {
             let Some(node) = &host.node else { continue };
+            if node.is_member() && node.agree().may_have_gone_on() {
+                let what = format!("n{at} counts in no strict quorum: it may have gone by a later layout");
+                return Ok(Some(Violation::new("liveness", what)));
+            }
             if let Some(to) = ids.iter().find(|id| !node.is_up(**id)) {
                 let (name, liveness) = (self.layout.member(*to).map(|m| m.name.clone()), node.liveness(*to));
                 let what = format!("n{at} takes {} for unreachable, {liveness:?}", name.unwrap_or_default());

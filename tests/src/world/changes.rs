@@ -171,8 +171,26 @@ impl World {
             Some((at, apply(node.layout(), committed).done)).filter(|(_, changes)| !changes.is_empty())
         });
         if let Some((at, changes)) = wishes.into_iter().next() {
-            self.tell_node(at, Operator::Commit { changes, force: true }, FOLLOWS);
+            return self.tell_node(at, Operator::Commit { changes, force: true }, FOLLOWS);
         }
+        self.force_anything();
+    }
+
+    /// Members may count in no strict quorum for the same reason, where something was accepted that too few can decide on, though
+    /// nobody wants it any more. Another epoch ends that: an operator finds something to change.
+    fn force_anything(&mut self) {
+        let bound = self.hosts.iter().enumerate().find_map(|(at, host)| {
+            let node = host.node.as_ref()?;
+            (node.is_member() && node.agree().may_have_gone_on()).then_some((at, node))
+        });
+        let Some((at, node)) = bound else { return };
+        let changes: Vec<_> = node.agree().staged().wanted().map(|(id, _)| *id).collect();
+        let weight = node.layout().member(self.hosts[at].id).map(|own| own.weight % 4 + 1);
+        let what = match changes.is_empty() {
+            true => Operator::Set { name: format!("n{at}"), weight, zone: None },
+            false => Operator::Commit { changes, force: true },
+        };
+        self.tell_node(at, what, FOLLOWS);
     }
 
     /// An operator speaks to some node.
