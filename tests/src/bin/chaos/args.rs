@@ -203,7 +203,7 @@ pub(crate) struct GrowArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), default_value = "64")]
     pub(crate) writers: u32,
     /// Writes a second, all writers together; three in five read first
-    #[arg(long, value_name = "N/s", value_parser = parse_rate, default_value = "500")]
+    #[arg(long, value_name = "N/s", value_parser = parse_rate, default_value = "2000")]
     pub(crate) rate: f64,
     /// Keys that are written
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value = "1000")]
