@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use dynode::protocol::agree::{apply, read_change_id};
+use dynode::protocol::agree::{Op, apply, read_change_id};
 use dynode::protocol::{Event, Node, Origin, ReplyTo};
 use dynode_client::wire::{ChangeId, MemberIs, Message, Operate, Operator};
 use dynode_ring::{Layout, Member, NodeId};
@@ -184,7 +184,9 @@ impl World {
             (node.is_member() && node.agree().may_have_gone_on()).then_some((at, node))
         });
         let Some((at, node)) = bound else { return };
-        let changes: Vec<_> = node.agree().staged().wanted().map(|(id, _)| *id).collect();
+        // One that can always be done.
+        let weighs = node.agree().staged().wanted().filter(|(_, entry)| matches!(entry.op, Op::Set { .. }));
+        let changes: Vec<_> = weighs.map(|(id, _)| *id).collect();
         let weight = node.layout().member(self.hosts[at].id).map(|own| own.weight % 4 + 1);
         let what = match changes.is_empty() {
             true => Operator::Set { name: format!("n{at}"), weight, zone: None },
