@@ -48,11 +48,13 @@ pub enum Rule {
     Amnesiac,
     /// Take a node that has lost its disk for one that has promised nothing.
     Forgot,
+    /// Take a former owner that becomes one again for one that has been one all the time.
+    Returns,
 }
 
 impl Rule {
     /// Every rule, with the name that the command line knows.
-    pub const ALL: [(Rule, &'static str); 21] = [
+    pub const ALL: [(Rule, &'static str); 22] = [
         (Rule::Round, "round"),
         (Rule::Fill, "fill"),
         (Rule::Strip, "strip"),
@@ -74,6 +76,7 @@ impl Rule {
         (Rule::ReadNew, "read_new"),
         (Rule::Amnesiac, "amnesiac"),
         (Rule::Forgot, "forgot"),
+        (Rule::Returns, "returns"),
     ];
 }
 

@@ -6,6 +6,7 @@
 //! | `absence`, `dots`, `volatile` | also `scripts/away_during_delete.txt`, `delete_by_repair.txt`, `told_unsynced.txt` |
 //! | `switch`, `fence`, `amnesiac`, `epoch`, `drop` | random seeds in which owners change |
 //! | `one_voucher`, `read_new`, `forgot` | random seeds in which owners change, by faults aimed at changes (`world/aimed.rs`); also `scenarios/owners.rs` |
+//! | `returns` | `scenarios/owners.rs`; of random seeds about one in 30,000 |
 //! | effects before the commit ("send, then persist") | random seeds |
 //! | going on after the disk has refused a batch | random seeds |
 //! | puts that are asked for again without the id of their request; reads that do not say what their client has seen | random seeds |

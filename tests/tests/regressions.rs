@@ -22,7 +22,10 @@ const PLAIN: Options = Options {
 /// As drawn with spells and stand-ins.
 const ALL: Options = Options { plain: false, ..PLAIN };
 
-const SEEDS: [(Options, u64, &str); 19] = [
+/// As drawn where owners change.
+const CHANGES: Options = Options { changes: Changes::Always, ..ALL };
+
+const SEEDS: [(Options, u64, &str); 20] = [
     (PLAIN, 11, "a listing wrote a part of the turn without a sync, and the turn's end saw nothing left to commit"),
     (
         PLAIN,
@@ -61,6 +64,11 @@ const SEEDS: [(Options, u64, &str); 19] = [
         ALL,
         8_061_274,
         "a context named closed lives that a node with a new disk and a clock set back had not come to yet: never stripped",
+    ),
+    (
+        CHANGES,
+        766_511,
+        "a former owner became one again, and counted in strict reads without what was written while it was none",
     ),
 ];
 

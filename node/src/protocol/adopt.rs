@@ -38,6 +38,7 @@ impl<E: Engine> Node<E> {
         self.left_down.retain(|id| layout.member(*id).is_none());
         self.swim.set_members(now, layout.members().iter().map(|m| m.id));
         let held: BTreeSet<PartitionId> = self.held_here().into_iter().collect();
+        let (epoch_before, owned_before) = (self.config.layout.epoch(), std::mem::take(&mut self.owned));
         self.config.layout = layout;
         self.owned = self.config.layout.owned_by(self.config.node).collect();
         self.sync.came = self.owned.iter().copied().filter(|partition| !held.contains(partition)).collect();
@@ -46,7 +47,8 @@ impl<E: Engine> Node<E> {
         // The engine names only what is committed, and a copy that came into being in this turn may be one to hold.
         self.store.commit(false)?;
         self.hold_what_is_not_owned(now)?;
-        self.begin_ownerships(&held)?;
+        let owned_before = if broken(Rule::Returns) { held.iter().copied().collect() } else { owned_before };
+        self.begin_ownerships(decision, epoch_before, &owned_before)?;
         self.housekeeping.compare_soon(now);
         self.begin_transfers(now)?;
         for partition in self.asked_partitions() {
@@ -78,16 +80,33 @@ impl<E: Engine> Node<E> {
         Ok(())
     }
 
-    /// Where this node has become an owner: its copies lack what was acknowledged before. On a disk that does not know its past
-    /// they may lack what they have acknowledged themselves, too.
-    fn begin_ownerships(&mut self, held: &BTreeSet<PartitionId>) -> Result<(), EngineError> {
+    /// Where this node has not been an owner all the time: its copies lack what was acknowledged while it was none. To have
+    /// held a partition as a *former* owner is not enough: once it was stable, it was written without this node, which may
+    /// have been away then. On a disk that does not know its past copies may lack what they have acknowledged themselves, too.
+    fn begin_ownerships(
+        &mut self,
+        decision: &Decision,
+        epoch_before: u64,
+        owned_before: &[PartitionId],
+    ) -> Result<(), EngineError> {
         if !self.store.knows_its_lives() {
             return Ok(());
         }
-        for partition in self.held_here().into_iter().filter(|p| !held.contains(p)).collect::<Vec<_>>() {
-            if self.store.quarantine(partition).is_none() {
-                self.store.begin_ownership(partition)?;
+        let follows = decision.follows_closely(epoch_before);
+        for partition in self.held_here() {
+            let owned = owned_before.binary_search(&partition).is_ok();
+            let owned_last = match decision.before.binary_search_by_key(&partition, |(p, _)| *p) {
+                Ok(at) => decision.before[at].1.contains(&self.config.node) || broken(Rule::Returns) && owned,
+                Err(_) => owned || !follows,
+            };
+            if follows && owned && owned_last || self.store.quarantine(partition).is_some() {
+                continue;
             }
+            // What may lack its own acknowledgements goes on doing so.
+            if owned_last && self.store.find(partition)?.is_none_or(|copy| copy.may_lack()) {
+                continue;
+            }
+            self.store.begin_ownership(partition)?;
         }
         Ok(())
     }

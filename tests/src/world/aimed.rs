@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | behind | a node is cut off while others write; it is back, but for a while nothing can be pulled except from it; meanwhile owners change |
 //! | forgetful | owners change; a former owner that has just heard of it is cut off from all; when the others are through, another former owner loses its disk, and comes back where it reaches only the first |
+//! | returning | an owner gives way, and is cut off as soon as it has heard of that; another owner misses what is written then; the one that gave way is to take a third one's place, and meets only the one that has missed something |
 
 use dynode::protocol::{Observation, Phase as Stage};
 use dynode_client::wire::Operator;
@@ -36,6 +37,12 @@ enum History {
     Lags(usize),
     /// And another is about to lose its disk, or has.
     Lost,
+    /// This one gives way.
+    Gives(usize),
+    /// It has heard of it, and is cut off.
+    Gone(usize),
+    /// It is to be an owner again.
+    Returns,
 }
 
 /// A step of a history.
@@ -49,6 +56,10 @@ pub(crate) enum Step {
     Back { behind: usize, partition: PartitionId },
     /// A node loses its disk.
     Lose { at: usize, reaches: usize },
+    /// A node that gave way takes the place of an owner, but not of the one that was cut off meanwhile.
+    Return { returns: usize, stays: usize, partition: PartitionId },
+    /// These two reach each other, and nobody else.
+    Meet { returns: usize, stays: usize },
     /// The history of this number is over.
     End { number: u32 },
 }
@@ -90,7 +101,11 @@ impl World {
                     self.uncut(behind, peer);
                     self.uncut(peer, behind);
                 }
-                self.change_owners(partition, Some(behind));
+                let mut give_way = self.owners_of(partition);
+                give_way.retain(|at| *at != behind);
+                // Mostly as many as can; sometimes one alone.
+                give_way.truncate(one_of(&mut self.aimed.rng, &[1, 2, 2, 3]));
+                self.change_owners(give_way);
                 self.later(4 * SECOND..12 * SECOND, Step::End { number: self.aimed.begun });
             }
             Step::Lose { at, reaches } => {
@@ -104,6 +119,29 @@ impl World {
                 self.uncut(reaches, at);
                 let back = self.now + self.aimed.rng.random_range(50 * MS..500 * MS);
                 self.queue.push(back, Happening::Restart { host: at });
+                self.later(3 * SECOND..8 * SECOND, Step::End { number: self.aimed.begun });
+            }
+            Step::Return { returns, stays, partition } => {
+                for peer in (0..self.plan.nodes).filter(|peer| ![stays, returns].contains(peer)) {
+                    self.reset(stays, peer);
+                    self.uncut(stays, peer);
+                    self.uncut(peer, stays);
+                }
+                let mut others = self.owners_of(partition);
+                others.retain(|at| ![stays, returns].contains(at));
+                if !others.is_empty() {
+                    let old = one_of(&mut self.aimed.rng, &others);
+                    let what = Operator::Replace { old: format!("n{old}"), new: self.as_told(returns) };
+                    let at = one_of(&mut self.aimed.rng, &others);
+                    self.tell_node(at, what, FOLLOWS);
+                    self.queue.push(self.now + 20 * MS, Happening::Aimed(Step::Commit { at }));
+                }
+                self.later(300 * MS..3 * SECOND, Step::Meet { returns, stays });
+            }
+            Step::Meet { returns, stays } => {
+                self.cut_off(stays);
+                self.uncut(stays, returns);
+                self.uncut(returns, stays);
                 self.later(3 * SECOND..8 * SECOND, Step::End { number: self.aimed.begun });
             }
             Step::End { number } if number != self.aimed.begun => {}
@@ -125,19 +163,25 @@ impl World {
     fn begin_history(&mut self) {
         self.aimed.begun += 1;
         let partition = PartitionId(self.aimed.rng.random_range(0..self.layout.partitions()) as u16);
-        if self.aimed.rng.random_bool(0.5) {
-            let owners = self.owners_of(partition);
-            let behind = one_of(&mut self.aimed.rng, &owners);
-            self.aimed.history = Some(History::Behind);
-            self.stats.fault("node behind at a change");
-            self.cut_off(behind);
-            self.later(300 * MS..3 * SECOND, Step::Back { behind, partition });
-        } else {
-            self.aimed.history = Some(History::Forgetful);
-            self.change_owners(partition, None);
-            // If nothing comes of it.
-            self.later(10 * SECOND..12 * SECOND, Step::End { number: self.aimed.begun });
+        let owners = self.owners_of(partition);
+        let one = one_of(&mut self.aimed.rng, &owners);
+        let history = one_of(&mut self.aimed.rng, &[History::Behind, History::Forgetful, History::Gives(one)]);
+        self.aimed.history = Some(history);
+        match history {
+            History::Behind => {
+                self.stats.fault("node behind at a change");
+                self.cut_off(one);
+                return self.later(300 * MS..3 * SECOND, Step::Back { behind: one, partition });
+            }
+            History::Gives(_) => self.change_owners(vec![one]),
+            _ => {
+                // Mostly as many as can; sometimes one alone.
+                let most = one_of(&mut self.aimed.rng, &[1, 2, 2, 3]);
+                self.change_owners(owners.into_iter().take(most).collect());
+            }
         }
+        // If nothing comes of it.
+        self.later(10 * SECOND..12 * SECOND, Step::End { number: self.aimed.begun });
     }
 
     /// A node says something: is it what a history waits for?
@@ -153,6 +197,19 @@ impl World {
                     self.stats.fault("former owner left behind");
                     self.cut_off(at);
                 }
+            }
+            (Observation::Adopted { is_member: false, .. }, Some(History::Gives(gives))) if at == gives => {
+                self.aimed.history = Some(History::Gone(gives));
+                self.cut_off(gives);
+            }
+            (Observation::Phase { partition, phase: Stage::Stable }, Some(History::Gone(returns))) if at != returns => {
+                let owners = self.owners_of(*partition);
+                let stays = one_of(&mut self.aimed.rng, &owners);
+                self.aimed.history = Some(History::Returns);
+                self.stats.fault("former owner returns");
+                self.aimed.only_source = Some(returns);
+                self.cut_off(stays);
+                self.later(300 * MS..2 * SECOND, Step::Return { returns, stays, partition: *partition });
             }
             (Observation::Phase { partition, phase: Stage::Stable }, Some(History::Lags(lags))) if at != lags => {
                 let owned = |who: usize, layout: &Layout| layout.owns(self.hosts[who].id, *partition);
@@ -170,10 +227,8 @@ impl World {
         self.layouts.seen.range(..epoch).next_back().map(|(_, (_, layout))| layout)
     }
 
-    /// An operator has former owners of a partition give way to guests, but not this one.
-    fn change_owners(&mut self, partition: PartitionId, but: Option<usize>) {
-        let mut give_way = self.owners_of(partition);
-        give_way.retain(|at| Some(*at) != but);
+    /// An operator has these owners give way to guests.
+    fn change_owners(&mut self, give_way: Vec<usize>) {
         let up: Vec<usize> = (0..self.hosts.len()).filter(|at| self.hosts[*at].is_up()).collect();
         let mut spares: Vec<usize> = up.iter().copied().filter(|at| !self.is_named(*at)).collect();
         if up.is_empty() {
@@ -181,8 +236,6 @@ impl World {
         }
         let rng = &mut self.aimed.rng;
         let at = one_of(rng, &up);
-        // Mostly as many as can; sometimes one alone.
-        give_way.truncate(one_of(rng, &[1, 2, 2, 3]));
         for old in give_way {
             let spare = (!spares.is_empty()).then(|| spares.swap_remove(self.aimed.rng.random_range(0..spares.len())));
             let old = format!("n{old}");

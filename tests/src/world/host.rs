@@ -29,6 +29,8 @@ pub(crate) struct Host {
     pub(crate) trouble: Hand,
     /// The clocks of what is on the disk, while no process has it.
     clocks: Vec<Clock>,
+    /// As `clocks`, but only what a power cut would leave.
+    synced: Vec<Clock>,
     /// The epoch that the process goes by, or went by last.
     pub(crate) epoch: u64,
     /// What left in good order: every owner had it.
@@ -88,6 +90,7 @@ impl Host {
             disk: Some(Disk::new(&trouble)),
             trouble,
             clocks: Vec::new(),
+            synced: Vec::new(),
             had: Vec::new(),
             rotten: BTreeSet::new(),
             epoch: 0,
@@ -131,7 +134,10 @@ impl Host {
                 Ok(Some(copy)) => copy.clock().clone(),
                 _ => Clock::new(),
             },
-            None => self.clocks.get(usize::from(partition.0)).cloned().unwrap_or_default(),
+            None => {
+                let clocks = if durable { &self.synced } else { &self.clocks };
+                clocks.get(usize::from(partition.0)).cloned().unwrap_or_default()
+            }
         }
     }
 
@@ -301,6 +307,7 @@ impl World {
         self.layouts.forgetful.insert(at);
         let host = &mut self.hosts[at];
         let before = std::mem::take(&mut host.clocks);
+        host.synced.clear();
         host.remember(&before);
         host.trouble.mend();
         host.rotten.clear();
@@ -398,6 +405,7 @@ impl World {
         self.trace.line(self.now, |_| format!("n{at} gets an old backup"));
         self.layouts.forgetful.insert(at);
         let host = &mut self.hosts[at];
+        host.synced.clone_from(&backup.clocks);
         let before = std::mem::replace(&mut host.clocks, backup.clocks);
         host.remember(&before);
         host.trouble.mend();
@@ -412,6 +420,10 @@ impl World {
     fn reread_disk(&mut self, at: usize) -> Result<(), Violation> {
         let Some(disk) = self.hosts[at].disk.as_ref().map(Disk::image) else { return Ok(()) };
         self.hosts[at].clocks = self.clocks_on(at, &disk)?;
+        let mut synced = disk;
+        let all_is = synced.unsynced_batches() == 0;
+        synced.lose_unsynced();
+        self.hosts[at].synced = if all_is { self.hosts[at].clocks.clone() } else { self.clocks_on(at, &synced)? };
         Ok(())
     }
 

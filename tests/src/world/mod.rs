@@ -55,8 +55,11 @@ pub use trace::Trace;
 /// Connections from here on are clients': one for each operation.
 pub(crate) const CLIENTS: u64 = 1 << 40;
 
-/// After the faults everything must be in order again within so much simulated time.
+/// After the faults, or the last change of owners after them, everything must be in order again within so much simulated time.
 const SETTLE_WITHIN: u64 = 40 * SECOND;
+
+/// And within so much, however many changes were still to be made.
+const SETTLE_AT_LAST: u64 = 200 * SECOND;
 
 /// What waits for so long, an operator tries to force. (It is refused where there is something to wait for.)
 const FORCES_AFTER: u64 = 12 * SECOND;
@@ -331,15 +334,20 @@ impl World {
     /// As [`World::settle`], where the time has run since `began`.
     fn settle_since(&mut self, began: u64, when: &str) -> Result<(), Violation> {
         let mut forces_at = began + FORCES_AFTER;
+        let (mut epoch, mut changed) = (self.layout.epoch(), began);
         loop {
             self.run_until(self.now + PROBE_EVERY)?;
             if self.changes_owners() && self.now >= forces_at {
                 forces_at = self.now + FORCES_AFTER;
                 self.force_what_waits();
             }
+            if self.layout.epoch() != epoch {
+                (epoch, changed) = (self.layout.epoch(), self.now);
+            }
+            let until = (changed + SETTLE_WITHIN).min(began + SETTLE_AT_LAST);
             match self.is_settled()? {
                 None => break,
-                Some(_) if self.now < began + SETTLE_WITHIN => {}
+                Some(_) if self.now < until => {}
                 Some(v) => return Err(Violation { detail: format!("{} ({when})", v.detail), ..v }),
             }
         }

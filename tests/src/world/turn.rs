@@ -266,7 +266,7 @@ impl World {
         for op in staged {
             let Some(dot) = self.journal.op(*op).dot else { continue };
             let partition = self.journal.keys[self.journal.op(*op).key].partition(self.layout.partitions());
-            if !self.hosts[at].clock(partition, true).has(dot) {
+            if !self.hosts[at].clock(partition, false).has(dot) {
                 let op = self.journal.op_mut(*op);
                 (op.dot, op.void) = (None, true);
                 self.journal.by_dot.remove(&dot);

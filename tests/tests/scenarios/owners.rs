@@ -113,3 +113,50 @@ fn a_node_that_forgot_the_layout_it_went_by_does_not_serve_under_the_one_before(
         &[Off::Rule(Rule::Forgot)],
     );
 }
+
+/// An owner gives way and is cut off before it hears that it counts no more; the others write without it. Then it is to take the
+/// place of another, and hears of that from the one owner that has missed the same write. Those two are a majority of the new
+/// owners, and one of them was an owner all the time; the other has been one before, but not when that was written. Killed
+/// where having held the partition until now is taken for having been an owner all the time.
+#[test]
+fn a_former_owner_that_becomes_one_again_has_missed_what_was_written_without_it() {
+    hold(
+        |off| {
+            let mut scene = Scene::with_guests(off, 3, 3, 1)?;
+            let (leaves, stays, returns, new) = (0, 1, 2, 3);
+            scene.strictly(leaves, 0, Action::PutBlind, Quorum::All)?.done()?;
+            scene.commit(leaves, vec![scene.replace(returns, new)])?;
+            scene.run_until("it knows of the change", |scene| scene.stands(returns, 0) == Some((2, Phase::Joint)))?;
+            scene.isolate(returns);
+            let are = |scene: &Scene, stand| [stays, new].iter().all(|at| scene.stands(*at, 0) == Some(stand));
+            scene.run_until("the others count without it", |scene| are(scene, (2, Phase::Stable)))?;
+            scene.run(3.0)?; // so that the new owner has what there is
+            scene.world.muted.push("Pull");
+            scene.cut(stays, leaves);
+            scene.cut(stays, new);
+            scene.run(2.0)?;
+            let written = scene.strictly(new, 0, Action::PutOver, Quorum::Majority)?.done()?;
+            scene.open(stays, leaves);
+            scene.open(stays, new);
+            scene.run(2.0)?;
+            scene.commit(new, vec![scene.replace(leaves, returns)])?;
+            scene.run_until("the others go on", |scene| are(scene, (3, Phase::Stable)))?;
+            scene.isolate(stays);
+            scene.open(stays, returns);
+            scene.run(8.0)?;
+            for at in [stays, returns] {
+                ensure(scene.stands(at, 0) == Some((3, Phase::Stable)), || {
+                    format!("n{at}: {:?}", scene.stands(at, 0))
+                })?;
+                let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
+                ensure(read.outcome != Outcome::Done, || format!("n{at} answers without what was written: {read:?}"))?;
+            }
+            scene.world.muted.clear();
+            scene.heal();
+            scene.settle()?;
+            let read = scene.strictly(returns, 0, Action::Get, Quorum::Majority)?;
+            ensure(read.found == [written], || format!("at last: {read:?}"))
+        },
+        &[Off::Rule(Rule::Returns)],
+    );
+}

@@ -118,6 +118,15 @@ impl Decision {
         }
     }
 
+    /// Does who owned a partition in this epoch, and in the one before this decision, own it in all between? With two or more
+    /// epochs between nobody can tell; nor where another decision of this epoch is overruled.
+    pub(crate) fn follows_closely(&self, epoch: u64) -> bool {
+        match self.forced {
+            Some(base) => base.epoch == epoch,
+            None => (1..=2).contains(&self.epoch().saturating_sub(epoch)),
+        }
+    }
+
     /// May the members of `layout` choose it as the next?
     pub(super) fn follows(&self, layout: &Layout) -> bool {
         Some(self.epoch()) == layout.epoch().checked_add(1)
@@ -146,6 +155,21 @@ mod tests {
 
     fn member(id: u64) -> Member {
         Member { id: NodeId(id), name: format!("n{id}"), addr: String::new(), zone: "a".into(), weight: 1 }
+    }
+
+    #[test]
+    fn who_was_away_for_two_epochs_or_more_cannot_know_what_it_was_meanwhile() {
+        let layout = Layout::first(16, 3, (1..=4).map(member).collect()).unwrap();
+        let second = Decision::first(layout.next((1..=3).map(member).collect()).unwrap());
+        assert!(second.follows_closely(1));
+        assert!(!second.follows_closely(2), "another of the same epoch");
+        let third = Decision::first(second.layout.next((1..=4).map(member).collect()).unwrap());
+        assert!(third.follows_closely(1) && third.follows_closely(2));
+        let fourth = Decision::first(third.layout.next((2..=4).map(member).collect()).unwrap());
+        assert!(!fourth.follows_closely(1));
+        let forced = |epoch| Decision { forced: Some(Base { by: NodeId(1), epoch, hash: 0 }), ..fourth.clone() };
+        assert!(forced(2).follows_closely(2), "however far its epoch leaps");
+        assert!(!forced(2).follows_closely(3), "the third is overruled");
     }
 
     #[test]
