@@ -33,8 +33,11 @@ const DELETED_ONE_BY_ONE: u64 = 32;
 /// How much of what it should have does a copy have?
 #[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq, Default)]
 pub enum Wholeness {
-    /// All that it has acknowledged.
+    /// All that it has acknowledged, and all that its owners acknowledged before they became its owners.
     Whole,
+    /// It was whole when the partition last got other owners, its own node among them. What the former owners acknowledged
+    /// without it until then it may lack.
+    Stays,
     /// It began when its node became an owner: it has all that it has acknowledged, and lacks what others had before.
     New,
     /// It may lack what it had acknowledged in a former life.
@@ -185,10 +188,15 @@ impl Copy {
         self.clock.last_life(node).max(self.strips.named.get(&node).copied().unwrap_or(0))
     }
 
-    /// May it lack what it had acknowledged in a former life? So it is from when it begins, empty or rolled back, until
+    /// How much it has of what it should.
+    pub fn wholeness(&self) -> Wholeness {
+        self.wholeness
+    }
+
+    /// May it lack what it had acknowledged in a former life, or what others had when it began? So it is until
     /// [`Store::recovered`](crate::Store::recovered), restarts included.
     pub fn is_recovering(&self) -> bool {
-        self.wholeness != Wholeness::Whole
+        matches!(self.wholeness, Wholeness::New | Wholeness::MayLack)
     }
 
     /// May it lack what it has acknowledged itself? One that is [new](Wholeness::New) to its owner has not acknowledged anything

@@ -48,13 +48,15 @@ pub enum Rule {
     Amnesiac,
     /// Take a node that has lost its disk for one that has promised nothing.
     Forgot,
-    /// Take a former owner that becomes one again for one that has been one all the time.
+    /// Take a former owner that becomes one again, and has its copy still, for one that has been one all the time.
     Returns,
+    /// Take an owner that stays one, while others come and go, for one that contains what the others had.
+    Stays,
 }
 
 impl Rule {
     /// Every rule, with the name that the command line knows.
-    pub const ALL: [(Rule, &'static str); 22] = [
+    pub const ALL: [(Rule, &'static str); 23] = [
         (Rule::Round, "round"),
         (Rule::Fill, "fill"),
         (Rule::Strip, "strip"),
@@ -77,6 +79,7 @@ impl Rule {
         (Rule::Amnesiac, "amnesiac"),
         (Rule::Forgot, "forgot"),
         (Rule::Returns, "returns"),
+        (Rule::Stays, "stays"),
     ];
 }
 

@@ -237,9 +237,24 @@ impl<E: Engine> Store<E> {
         Ok(())
     }
 
-    /// The copy contains what enough others have: it is no longer recovering.
+    /// The partition gets other owners, and this node was one of them. Where it `stays` one, there is more that its copy has to
+    /// contain from now on. One that had not come to contain all when that happened the last time is as good as
+    /// [new](Wholeness::New).
+    pub fn owners_change(&mut self, partition: PartitionId, stays: bool) -> Result<(), EngineError> {
+        let Some(copy) = self.find(partition)? else { return Ok(()) };
+        let next = match copy.wholeness() {
+            Wholeness::Whole if stays => Wholeness::Stays,
+            Wholeness::Stays => Wholeness::New,
+            _ => return Ok(()),
+        };
+        copy.set_wholeness(next);
+        self.touch(partition);
+        Ok(())
+    }
+
+    /// The copy contains what enough others have: it is whole.
     pub fn recovered(&mut self, partition: PartitionId) -> Result<(), EngineError> {
-        if let Some(copy) = self.find(partition)?.filter(|c| c.is_recovering()) {
+        if let Some(copy) = self.find(partition)?.filter(|c| c.wholeness() != Wholeness::Whole) {
             copy.set_wholeness(Wholeness::Whole);
             self.touch(partition);
         }

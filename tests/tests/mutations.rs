@@ -5,8 +5,8 @@
 //! | `round`, `fill`, `strip`, `delta`, `claim`, `absence`, `dots`, `reuse`, `volatile`, `close`, `hand_over` | random seeds |
 //! | `absence`, `dots`, `volatile` | also `scripts/away_during_delete.txt`, `delete_by_repair.txt`, `told_unsynced.txt` |
 //! | `switch`, `fence`, `amnesiac`, `epoch`, `drop` | random seeds in which owners change |
-//! | `one_voucher`, `read_new`, `forgot` | random seeds in which owners change, by faults aimed at changes (`world/aimed.rs`); also `scenarios/owners.rs` |
-//! | `returns` | `scenarios/owners.rs`; of random seeds about one in 30,000 |
+//! | `stays`, `one_voucher`, `forgot` | random seeds in which owners change, by faults aimed at changes (`world/aimed.rs`); also `scenarios/owners.rs` |
+//! | `returns`, `read_new` | `scenarios/owners.rs` |
 //! | effects before the commit ("send, then persist") | random seeds |
 //! | going on after the disk has refused a batch | random seeds |
 //! | puts that are asked for again without the id of their request; reads that do not say what their client has seen | random seeds |
@@ -130,8 +130,8 @@ fn one_former_owner_that_vouches_for_all_is_found() {
 }
 
 #[test]
-fn reads_of_new_owners_when_one_is_whole_are_found() {
-    is_found_in_changes(Rule::ReadNew);
+fn taking_owners_that_stay_for_whole_is_found() {
+    is_found_in_changes(Rule::Stays);
 }
 
 #[test]

@@ -67,8 +67,8 @@ const SEEDS: [(Options, u64, &str); 20] = [
     ),
     (
         CHANGES,
-        766_511,
-        "a former owner became one again, and counted in strict reads without what was written while it was none",
+        820,
+        "an owner that stayed one was taken for one that contains what the former ones had; then another lost its disk",
     ),
 ];
 

@@ -458,6 +458,18 @@ pub struct Digest {
     pub content: u64,
 }
 
+/// What a copy may lack of what was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lacks {
+    /// What others acknowledged before its node became an owner.
+    Others,
+    /// What it has acknowledged itself.
+    Own,
+    /// What the other former owners acknowledged before the partition got other owners. Its node was a former owner, too, and
+    /// it was whole then.
+    Former,
+}
+
 /// The answer to [`Digests`]: the answerer's synced clocks where they differ. Body: the clocks, encoded, one after another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clocks {
@@ -474,9 +486,8 @@ pub struct Clocks {
     /// Does the answerer know its own past, and contain what it once did? Else there may be greater lives of the asker that
     /// it has forgotten.
     pub whole: bool,
-    /// The partitions of which the answerer's copy may lack what others have acknowledged, and whether it may lack what it has
-    /// acknowledged itself.
-    pub recovering: Vec<(u16, bool)>,
+    /// The partitions of which the answerer's copy is not sure to contain everything, and what it may lack.
+    pub recovering: Vec<(u16, Lacks)>,
     /// The partitions whose clocks are equal, and whose content is not: one of the two copies is damaged.
     pub unlike: Vec<u16>,
 }

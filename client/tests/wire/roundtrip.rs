@@ -187,7 +187,10 @@ fn peer_message() -> impl Strategy<Value = Message> {
                     absent: absent.clone(),
                     last_life,
                     whole,
-                    recovering: absent.iter().map(|p| (*p, p % 2 == 0)).collect(),
+                    recovering: absent
+                        .iter()
+                        .map(|p| (*p, [Lacks::Others, Lacks::Own, Lacks::Former][usize::from(p % 3)]))
+                        .collect(),
                     unlike: absent,
                 }
                 .into()

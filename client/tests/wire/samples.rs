@@ -126,7 +126,7 @@ pub(crate) fn samples() -> Vec<Frame> {
                 absent: vec![2, 3],
                 last_life: 9,
                 whole: true,
-                recovering: vec![(4, true)],
+                recovering: vec![(4, Lacks::Own), (6, Lacks::Former)],
                 unlike: vec![5],
             }
             .into(),

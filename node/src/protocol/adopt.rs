@@ -44,11 +44,11 @@ impl<E: Engine> Node<E> {
         self.sync.came = self.owned.iter().copied().filter(|partition| !held.contains(partition)).collect();
         self.begin_phases(decision);
         self.forget_words_of_others();
-        // The engine names only what is committed, and a copy that came into being in this turn may be one to hold.
+        self.begin_ownerships(decision, epoch_before, &owned_before)?;
+        // The engine names only what is committed, and a copy that came into being in this turn may be one to hold. The layout
+        // is not stored without what it means for the copies.
         self.store.commit(false)?;
         self.hold_what_is_not_owned(now)?;
-        let owned_before = if broken(Rule::Returns) { held.iter().copied().collect() } else { owned_before };
-        self.begin_ownerships(decision, epoch_before, &owned_before)?;
         self.housekeeping.compare_soon(now);
         self.begin_transfers(now)?;
         for partition in self.asked_partitions() {
@@ -82,31 +82,38 @@ impl<E: Engine> Node<E> {
 
     /// Where this node has not been an owner all the time: its copies lack what was acknowledged while it was none. To have
     /// held a partition as a *former* owner is not enough: once it was stable, it was written without this node, which may
-    /// have been away then. On a disk that does not know its past copies may lack what they have acknowledged themselves, too.
+    /// have been away then. Where it has been one all the time, and others come or go, its copies may lack what was
+    /// acknowledged by the others. On a disk that does not know its past, and in copies that may lack what they have
+    /// acknowledged themselves, that is so in any case.
     fn begin_ownerships(
         &mut self,
         decision: &Decision,
         epoch_before: u64,
         owned_before: &[PartitionId],
     ) -> Result<(), EngineError> {
-        if !self.store.knows_its_lives() {
-            return Ok(());
-        }
-        let follows = decision.follows_closely(epoch_before);
+        let me = self.config.node;
+        let (follows, knows_past) = (decision.follows_closely(epoch_before), self.store.knows_its_lives());
         for partition in self.held_here() {
+            let forgets = broken(Rule::Returns) && self.store.find(partition)?.is_some();
+            if self.store.quarantine(partition).is_some() || forgets {
+                continue;
+            }
             let owned = owned_before.binary_search(&partition).is_ok();
-            let owned_last = match decision.before.binary_search_by_key(&partition, |(p, _)| *p) {
-                Ok(at) => decision.before[at].1.contains(&self.config.node) || broken(Rule::Returns) && owned,
-                Err(_) => owned || !follows,
+            let before = decision.before.binary_search_by_key(&partition, |(p, _)| *p);
+            let before = before.ok().map(|at| &decision.before[at].1);
+            let owned_last = match before {
+                Some(owners) => owners.contains(&me),
+                None => owned || !follows,
             };
-            if follows && owned && owned_last || self.store.quarantine(partition).is_some() {
-                continue;
+            if follows && owned && owned_last {
+                if let Some(owners) = before {
+                    // Of two a write needs both, and of one that one.
+                    let stays = owners.len() > 2 && self.config.layout.owns(me, partition) && !broken(Rule::Stays);
+                    self.store.owners_change(partition, stays)?;
+                }
+            } else if !(owned_last || !knows_past) || self.store.find(partition)?.is_some_and(|copy| !copy.may_lack()) {
+                self.store.begin_ownership(partition)?;
             }
-            // What may lack its own acknowledgements goes on doing so.
-            if owned_last && self.store.find(partition)?.is_none_or(|copy| copy.may_lack()) {
-                continue;
-            }
-            self.store.begin_ownership(partition)?;
         }
         Ok(())
     }

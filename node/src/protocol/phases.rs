@@ -290,7 +290,7 @@ impl<E: Engine> Node<E> {
         let mut words = Vec::new();
         for partition in partitions {
             let phase = self.phase(partition) as u8;
-            let whole = self.config.layout.owns(self.config.node, partition) && !self.is_recovering(partition)?;
+            let whole = self.config.layout.owns(self.config.node, partition) && self.contains_all(partition)?;
             words.push(PhaseIs { partition: partition.0, phase, whole });
         }
         Ok(Words { epoch: self.config.layout.epoch(), partitions: words })
@@ -349,7 +349,7 @@ impl<E: Engine> Node<E> {
         let me = self.config.node;
         let mut moved = false;
         for partition in &partitions {
-            let own_is_whole = self.config.layout.owns(me, *partition) && !self.is_recovering(*partition)?;
+            let own_is_whole = self.config.layout.owns(me, *partition) && self.contains_all(*partition)?;
             let owners = self.config.layout.owners(*partition).len();
             let Some(moving) = self.phases.moving.get_mut(partition) else { continue };
             if own_is_whole && moving.whole.insert(me) {
@@ -417,6 +417,11 @@ impl<E: Engine> Node<E> {
         self.store.set_record(RECORD, self.phases.record(decision.epoch()));
     }
 
+    /// Is this node a former owner of a partition that is not stable?
+    pub(super) fn was_owner(&self, partition: PartitionId) -> bool {
+        self.phases.before(partition).contains(&self.config.node)
+    }
+
     /// Is there another copy that could tell what this node's lacks?
     pub(super) fn has_vouchers(&self, partition: PartitionId) -> bool {
         let before = self.phases.before(partition);
@@ -424,21 +429,23 @@ impl<E: Engine> Node<E> {
         owners.iter().any(|node| *node != self.config.node)
     }
 
-    /// Of how many of which nodes' synced clocks must a recovering copy contain all, until it contains every write that was
-    /// acknowledged before? See [`Node::recover`].
+    /// Of how many of which nodes' synced clocks must a copy that is not whole contain all, until it contains every write that
+    /// was acknowledged before? A whole one must be among them. See [`Node::recover`].
     pub(super) fn vouchers(&mut self, partition: PartitionId) -> Result<(usize, Vec<NodeId>), EngineError> {
         let me = self.config.node;
-        let others = |owners: &[NodeId]| owners.iter().copied().filter(|node| *node != me).collect::<Vec<NodeId>>();
+        let has_own = self.store.find(partition)?.is_some_and(|copy| !copy.may_lack());
         let before = self.phases.before(partition);
-        if !before.is_empty() {
-            let needed = if before.contains(&me) { enough(before.len()) } else { blocking(before.len()) };
-            let needed = if broken(Rule::OneVoucher) { 1 } else { needed };
-            return Ok((needed, others(before)));
-        }
-        let owners = self.config.layout.owners(partition);
-        let (n, others) = (owners.len(), others(owners));
-        let is_new = self.store.find(partition)?.is_some_and(|copy| copy.is_recovering() && !copy.may_lack());
-        Ok((if is_new { (n / 2 + 1).min(n.saturating_sub(1)) } else { enough(n) }, others))
+        let owners = if before.is_empty() { self.config.layout.owners(partition) } else { before };
+        let others: Vec<NodeId> = owners.iter().copied().filter(|node| *node != me).collect();
+        let needed = match (before.is_empty(), owners.contains(&me)) {
+            _ if broken(Rule::OneVoucher) && !before.is_empty() => 1,
+            // What was acknowledged by itself it has.
+            (false, true) if has_own => blocking(owners.len()) - 1,
+            (false, false) => blocking(owners.len()),
+            (true, _) if has_own => 1.min(others.len()),
+            _ => enough(owners.len()),
+        };
+        Ok((needed, others))
     }
 }
 

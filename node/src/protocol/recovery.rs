@@ -5,10 +5,15 @@
 //! clocks since: of `n` owners `n - w + 1`, where `w = n / 2 + 1` is a majority. A write that a majority has acknowledged
 //! did so with at least `w - 1` of the `n - 1` others, and any `n - w + 1` of those include one of them. Of owners that may
 //! themselves lack what they had acknowledged all must be contained, whoever they are.
+//!
+//! What was acknowledged before the present owners were the owners need not be on a majority of them, but it is on each that
+//! is *whole*: one of those must be among the contained, or be the copy itself.
 
 use std::collections::BTreeMap;
 
+use dynode_client::wire::Lacks;
 use dynode_ring::{NodeId, PartitionId};
+use dynode_storage::copy::Wholeness;
 use dynode_storage::rules::{Rule, broken};
 use dynode_storage::{Clock, Engine, EngineError};
 
@@ -27,8 +32,8 @@ struct Told {
     /// The life that the copy here had then.
     life: u64,
     clock: Clock,
-    /// As far as is known now, it has all that it has acknowledged.
-    proves: bool,
+    /// What it may lack, as far as is known now.
+    lacks: Option<Lacks>,
 }
 
 impl Recovery {
@@ -53,52 +58,66 @@ impl<E: Engine> Node<E> {
         if !self.owns(partition) || !self.has_vouchers(partition) {
             return Ok(false);
         }
+        let counts_as_former = self.phase(partition) == Phase::Joint && self.was_owner(partition);
+        let copy = self.store.find(partition)?;
         if broken(Rule::Amnesiac) {
-            return Ok(self.store.find(partition)?.is_some_and(|copy| copy.is_recovering() && !copy.may_lack()));
+            return Ok(copy.is_some_and(|copy| copy.is_recovering() && !copy.may_lack()));
         }
-        Ok(self.store.find(partition)?.is_none_or(|copy| copy.is_recovering()))
+        Ok(copy.is_none_or(|copy| match copy.wholeness() {
+            Wholeness::Whole => false,
+            Wholeness::Stays => !counts_as_former,
+            Wholeness::New | Wholeness::MayLack => true,
+        }))
     }
 
-    /// An owner has told its synced clock, under the present layout; `recovering`: its copy is, and may or may not lack what it has
-    /// acknowledged itself.
+    /// Does this node's copy contain what the former owners had, as a new owner's must?
+    pub(super) fn contains_all(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
+        let stays = self.store.find(partition)?.is_some_and(|copy| copy.wholeness() == Wholeness::Stays);
+        Ok(!self.is_recovering(partition)? && (!stays || !self.has_vouchers(partition)))
+    }
+
+    /// An owner has told its synced clock, under the present layout, and what it may lack.
     ///
     /// The clock of a copy that may lack what it acknowledged proves nothing. While the partition gets other owners the former ones
-    /// vouch. Afterwards a copy that is new to its owner must contain a majority of copies that are whole: only they are sure to
-    /// have, together, what former owners had. Where that many are not to be had, containing *everybody* will do: there is nothing
-    /// else that could be contained.
+    /// vouch, and are whole if they were so as former owners. Where enough are not to be had, containing *everybody* will do:
+    /// there is nothing else that could be contained.
     pub(super) fn recover(
         &mut self,
         partition: PartitionId,
         peer: NodeId,
-        recovering: Option<bool>,
+        lacks: Option<Lacks>,
         clock: &Clock,
     ) -> Result<(), EngineError> {
         let (needed, vouchers) = self.vouchers(partition)?;
         let moves = self.phase(partition) != Phase::Stable;
-        let Some(copy) = self.store.find(partition)?.filter(|copy| copy.is_recovering()) else { return Ok(()) };
+        let Some(copy) = self.store.find(partition)? else { return Ok(()) };
+        if copy.wholeness() == Wholeness::Whole {
+            return Ok(());
+        }
         if !vouchers.contains(&peer) {
             self.recovery.told.remove(&(partition, peer));
             return Ok(());
         }
-        let proves = recovering != Some(true) && (moves || recovering.is_none() || copy.may_lack());
         let (life, mine) = (copy.actor().life, copy.clock());
-        let told = Told { life, clock: clock.clone(), proves };
+        let told = Told { life, clock: clock.clone(), lacks };
         let before = self.recovery.told.entry((partition, peer)).or_insert_with(|| told.clone());
-        // A peer that does not contain any more what it told has lost it: it cannot be had.
-        if before.life != life || !clock.covers(&before.clock) {
+        // A peer that does not contain any more what it told has lost it: it cannot be had. And what one that is whole contains
+        // is more than what it told before it was.
+        if before.life != life || before.lacks != lacks || !clock.covers(&before.clock) {
             *before = told;
         }
-        before.proves = proves;
         let of_partition = (partition, NodeId(0))..=(partition, NodeId(u64::MAX));
         let (mut contained, mut proven) = (0, 0);
+        let mut whole = moves && copy.wholeness() == Wholeness::Stays;
         for ((_, node), told) in self.recovery.told.range(of_partition) {
             // One that has told something need not be an owner any more.
             if vouchers.contains(node) && told.life == life && mine.covers(&told.clock) {
                 contained += 1;
-                proven += usize::from(told.proves);
+                proven += usize::from(told.lacks != Some(Lacks::Own));
+                whole |= told.lacks.is_none() || moves && told.lacks == Some(Lacks::Former);
             }
         }
-        if proven >= needed || contained == vouchers.len() {
+        if proven >= needed && whole || contained == vouchers.len() {
             self.store.recovered(partition)?;
             self.recovery.told.retain(|(p, _), _| *p != partition);
         }
@@ -110,12 +129,15 @@ impl<E: Engine> Node<E> {
         Ok(self.is_recovering(partition)? && self.store.find(partition)?.is_none_or(|copy| copy.may_lack()))
     }
 
-    /// The copies that are owned here and recovering, and whether they may lack what they have acknowledged themselves.
-    pub(super) fn recovering_copies(&mut self) -> Result<Vec<(u16, bool)>, EngineError> {
+    /// The copies that are owned here and not whole, and what they may lack.
+    pub(super) fn recovering_copies(&mut self) -> Result<Vec<(u16, Lacks)>, EngineError> {
         let mut copies = Vec::new();
         for partition in self.held_here() {
-            if self.is_recovering(partition)? {
-                copies.push((partition.0, self.may_lack(partition)?));
+            if self.may_lack(partition)? {
+                copies.push((partition.0, Lacks::Own));
+            } else if !self.contains_all(partition)? {
+                let stays = self.store.find(partition)?.is_some_and(|copy| copy.wholeness() == Wholeness::Stays);
+                copies.push((partition.0, if stays { Lacks::Former } else { Lacks::Others }));
             }
         }
         Ok(copies)

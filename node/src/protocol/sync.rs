@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use dynode_client::wire::{Clocks, Digest, Digests, Message};
+use dynode_client::wire::{Clocks, Digest, Digests, Lacks, Message};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::codec::{decode_clock, encode_clock};
 use dynode_storage::{Clock, Engine, EngineError};
@@ -222,7 +222,7 @@ impl<E: Engine> Node<E> {
         let epoch = self.config.layout.epoch();
         let last_life = self.store.last_life(peer)?;
         let recovering = self.recovering_copies()?;
-        let whole = self.store.knows_its_lives() && !recovering.iter().any(|(_, may_lack)| *may_lack);
+        let whole = self.store.knows_its_lives() && !recovering.iter().any(|(_, lacks)| *lacks == Lacks::Own);
         let mut reply = Clocks {
             epoch,
             sum_differs: false,
@@ -321,15 +321,15 @@ impl<E: Engine> Node<E> {
             let common = self.in_common(peer);
             self.list(now, peer, &common, false, out)?;
         }
-        let recovering: BTreeMap<u16, bool> = m.recovering.iter().copied().collect();
+        let recovering: BTreeMap<u16, Lacks> = m.recovering.iter().copied().collect();
         let mut lacks = Vec::new();
         for (partition, told) in std::mem::take(&mut round.told) {
             // Nothing said of a partition means that the peer's clock was equal to what it was told.
             let clock = theirs.remove(&partition).unwrap_or(told);
             // Whoever has ceased to be an owner meanwhile says nothing that counts, and would not be asked again.
             if self.owns(partition) && self.is_holder(peer, partition) {
-                let standing = recovering.get(&partition.0).copied();
-                self.hear(partition, peer, clock, standing, round.greeting, out)?;
+                let lacks_what = recovering.get(&partition.0).copied();
+                self.hear(partition, peer, clock, lacks_what, round.greeting, out)?;
             } else if self.hints.holds(partition) && m.unlike.contains(&partition.0) {
                 // One of the two is damaged: until it is known which, the copy here stays.
                 self.sync.heard.remove(&(partition, peer));
@@ -350,7 +350,7 @@ impl<E: Engine> Node<E> {
         partition: PartitionId,
         peer: NodeId,
         clock: Clock,
-        recovering: Option<bool>,
+        lacks_what: Option<Lacks>,
         greeting: bool,
         out: &mut Effects,
     ) -> Result<(), EngineError> {
@@ -365,7 +365,7 @@ impl<E: Engine> Node<E> {
             let since = before.map_or(self.last_event, |(_, since)| since);
             self.sync.lacked.insert(at, (clock.clone(), since));
         }
-        self.recover(partition, peer, recovering, &clock)?;
+        self.recover(partition, peer, lacks_what, &clock)?;
         self.sync.heard.insert(at, clock);
         if missed_before || lacks && greeting {
             self.sync.want(partition, peer);

@@ -43,6 +43,7 @@ pub fn encode_checkpoint(c: &Checkpoint) -> Vec<u8> {
         Wholeness::Whole => 0,
         Wholeness::MayLack => 1,
         Wholeness::New => 2,
+        Wholeness::Stays => 3,
     });
     out.extend_from_slice(&c.content.to_le_bytes());
     put_clock(&mut out, &c.clock);
@@ -74,6 +75,7 @@ pub fn decode_checkpoint(bytes: Bytes) -> Result<Checkpoint, Corrupt> {
         0 => Wholeness::Whole,
         1 => Wholeness::MayLack,
         2 => Wholeness::New,
+        3 => Wholeness::Stays,
         _ => return Err(Corrupt("neither recovering nor not")),
     };
     let content = r.word()?;
