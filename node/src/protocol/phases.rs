@@ -7,8 +7,8 @@
 //! | stable | N | N | (copies of former owners leave by the rule of [`super::handoff`]) |
 //!
 //! Going by the layout is the promise to take no write of the one before. A new owner *contains what O had* when it contains
-//! what so many of O have told of their synced clocks since they promised that every acknowledged write is among it; until
-//! then it counts in no strict read ([`super::recovery`]). Its acknowledgements of writes count at once: it has lost none.
+//! what so many of O have told of their synced clocks since they promised that every acknowledged write is among it, be it of
+//! O as well or not; until then it counts in no strict read of N ([`super::recovery`]). Its acknowledgements of writes count at once: it has lost none.
 //! A copy that may lack what it acknowledged itself counts nowhere, and its clock proves nothing.
 //!
 //! Phases only go forward. They are promised durably before anything is said under them, and spread by maximum, with words
@@ -27,7 +27,7 @@ use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
 use super::agree::{Agree, Decision};
-use super::recovery::enough;
+use super::recovery::{Vouchers, enough};
 use super::{Effects, Node, Observation, Time};
 use crate::limits;
 
@@ -349,6 +349,7 @@ impl<E: Engine> Node<E> {
         let me = self.config.node;
         let mut moved = false;
         for partition in &partitions {
+            self.is_whole_by_now(*partition)?;
             let own_is_whole = self.config.layout.owns(me, *partition) && self.contains_all(*partition)?;
             let owners = self.config.layout.owners(*partition).len();
             let Some(moving) = self.phases.moving.get_mut(partition) else { continue };
@@ -430,8 +431,9 @@ impl<E: Engine> Node<E> {
     }
 
     /// Of how many of which nodes' synced clocks must a copy that is not whole contain all, until it contains every write that
-    /// was acknowledged before? A whole one must be among them. See [`Node::recover`].
-    pub(super) fn vouchers(&mut self, partition: PartitionId) -> Result<(usize, Vec<NodeId>), EngineError> {
+    /// was acknowledged before? See [`Node::recover`]. Who has forgotten what it promised may have served when only the new owners
+    /// counted: what it has acknowledged then former owners do not know.
+    pub(super) fn vouchers(&mut self, partition: PartitionId) -> Result<Vec<Vouchers>, EngineError> {
         let me = self.config.node;
         let has_own = self.store.find(partition)?.is_some_and(|copy| !copy.may_lack());
         let before = self.phases.before(partition);
@@ -445,7 +447,13 @@ impl<E: Engine> Node<E> {
             (true, _) if has_own => 1.min(others.len()),
             _ => enough(owners.len()),
         };
-        Ok((needed, others))
+        let mut vouchers = vec![Vouchers { needed, one_whole: true, nodes: others }];
+        if !before.is_empty() && !has_own && self.phases.forgot {
+            let owners = self.config.layout.owners(partition);
+            let nodes = owners.iter().copied().filter(|node| *node != me).collect();
+            vouchers.push(Vouchers { needed: enough(owners.len()), one_whole: false, nodes });
+        }
+        Ok(vouchers)
     }
 }
 

@@ -42,6 +42,16 @@ impl Recovery {
     }
 }
 
+/// Who tells what a copy lacks.
+pub(super) struct Vouchers {
+    /// So many of them must be contained, and not be without what they acknowledged themselves,
+    pub(super) needed: usize,
+    /// and one of these must be whole, unless the copy is;
+    pub(super) one_whole: bool,
+    /// or else all of them must be contained.
+    pub(super) nodes: Vec<NodeId>,
+}
+
 /// How many of the other owners must be contained, of `n` in all.
 pub(super) fn enough(n: usize) -> usize {
     (n - n / 2).min(n.saturating_sub(1))
@@ -88,17 +98,16 @@ impl<E: Engine> Node<E> {
         lacks: Option<Lacks>,
         clock: &Clock,
     ) -> Result<(), EngineError> {
-        let (needed, vouchers) = self.vouchers(partition)?;
-        let moves = self.phase(partition) != Phase::Stable;
+        let vouchers = self.vouchers(partition)?;
         let Some(copy) = self.store.find(partition)? else { return Ok(()) };
         if copy.wholeness() == Wholeness::Whole {
             return Ok(());
         }
-        if !vouchers.contains(&peer) {
+        if !vouchers.iter().any(|v| v.nodes.contains(&peer)) {
             self.recovery.told.remove(&(partition, peer));
             return Ok(());
         }
-        let (life, mine) = (copy.actor().life, copy.clock());
+        let life = copy.actor().life;
         let told = Told { life, clock: clock.clone(), lacks };
         let before = self.recovery.told.entry((partition, peer)).or_insert_with(|| told.clone());
         // A peer that does not contain any more what it told has lost it: it cannot be had. And what one that is whole contains
@@ -106,18 +115,34 @@ impl<E: Engine> Node<E> {
         if before.life != life || before.lacks != lacks || !clock.covers(&before.clock) {
             *before = told;
         }
-        let of_partition = (partition, NodeId(0))..=(partition, NodeId(u64::MAX));
-        let (mut contained, mut proven) = (0, 0);
-        let mut whole = moves && copy.wholeness() == Wholeness::Stays;
-        for ((_, node), told) in self.recovery.told.range(of_partition) {
-            // One that has told something need not be an owner any more.
-            if vouchers.contains(node) && told.life == life && mine.covers(&told.clock) {
-                contained += 1;
-                proven += usize::from(told.lacks != Some(Lacks::Own));
-                whole |= told.lacks.is_none() || moves && told.lacks == Some(Lacks::Former);
-            }
+        self.is_whole_by_now(partition)
+    }
+
+    /// Does the copy contain by now what it has to, of what was told? What was under way comes a moment later.
+    pub(super) fn is_whole_by_now(&mut self, partition: PartitionId) -> Result<(), EngineError> {
+        if !self.owns(partition) || self.store.find(partition)?.is_none_or(|copy| copy.wholeness() == Wholeness::Whole)
+        {
+            return Ok(());
         }
-        if proven >= needed && whole || contained == vouchers.len() {
+        let vouchers = self.vouchers(partition)?;
+        let moves = self.phase(partition) != Phase::Stable;
+        let Some(copy) = self.store.find(partition)? else { return Ok(()) };
+        let (life, mine) = (copy.actor().life, copy.clock());
+        let contained = self.recovery.told.range((partition, NodeId(0))..=(partition, NodeId(u64::MAX)));
+        let contained: BTreeMap<NodeId, Option<Lacks>> = contained
+            .filter(|(_, told)| told.life == life && mine.covers(&told.clock))
+            .map(|((_, node), told)| (*node, told.lacks))
+            .collect();
+        let is_whole = |lacks: &Option<Lacks>| lacks.is_none() || moves && *lacks == Some(Lacks::Former);
+        let stays = moves && copy.wholeness() == Wholeness::Stays;
+        let contains_enough = |Vouchers { needed, one_whole, nodes }: &Vouchers| {
+            // One that has told something need not be an owner any more.
+            let told: Vec<_> = nodes.iter().filter_map(|node| contained.get(node)).collect();
+            let proven = told.iter().filter(|lacks| ***lacks != Some(Lacks::Own)).count();
+            proven >= *needed && (!one_whole || stays || told.into_iter().any(is_whole))
+                || nodes.iter().all(|n| contained.contains_key(n))
+        };
+        if vouchers.iter().all(contains_enough) {
             self.store.recovered(partition)?;
             self.recovery.told.retain(|(p, _), _| *p != partition);
         }

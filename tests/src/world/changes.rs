@@ -184,13 +184,14 @@ impl World {
             (node.is_member() && node.agree().may_have_gone_on()).then_some((at, node))
         });
         let Some((at, node)) = bound else { return };
-        // One that can always be done.
-        let weighs = node.agree().staged().wanted().filter(|(_, entry)| matches!(entry.op, Op::Set { .. }));
-        let changes: Vec<_> = weighs.map(|(id, _)| *id).collect();
-        let weight = node.layout().member(self.hosts[at].id).map(|own| own.weight % 4 + 1);
-        let what = match changes.is_empty() {
-            true => Operator::Set { name: format!("n{at}"), weight, zone: None },
-            false => Operator::Commit { changes, force: true },
+        // The weight of a member that nothing else is about, or whatever can be done.
+        let wanted = || node.agree().staged().wanted().map(|(id, entry)| (id, &entry.op));
+        let weighs: Vec<_> = wanted().filter(|(_, op)| matches!(op, Op::Set { .. })).map(|(id, _)| *id).collect();
+        let free = node.layout().members().iter().find(|member| !wanted().any(|(_, op)| op.is_about(member.id)));
+        let what = match free {
+            _ if !weighs.is_empty() => Operator::Commit { changes: weighs, force: true },
+            Some(one) => Operator::Set { name: one.name.clone(), weight: Some(one.weight % 4 + 1), zone: None },
+            None => Operator::Commit { changes: apply(node.layout(), wanted()).done, force: true },
         };
         self.tell_node(at, what, FOLLOWS);
     }
