@@ -87,7 +87,7 @@ impl<E: Engine> Node<E> {
                 return Ok(());
             }
         };
-        self.suspects_last(&mut others);
+        self.unfit_last(partition, &mut others);
         others.reverse();
         let Some(to) = others.pop() else {
             let why = self.withheld(partition).map(|refusal| refusal.detail).or(self.writes_refused.clone());

@@ -167,7 +167,7 @@ impl<E: Engine> Node<E> {
         let own = self.store.read(partition, &key)?;
         let mut spare = owners;
         self.latencies().rank(&mut spare);
-        self.suspects_last(&mut spare);
+        self.unfit_last(partition, &mut spare);
         if needs_stand_ins {
             spare.extend(stand_ins);
         }

@@ -27,6 +27,8 @@ mod tests;
 pub(super) struct SyncState {
     /// The synced clocks that other owners told, under the present layout.
     pub(super) heard: BTreeMap<(PartitionId, NodeId), Clock>,
+    /// What other owners' copies may lack, as they told last.
+    pub(super) lacking: BTreeMap<NodeId, BTreeMap<PartitionId, Lacks>>,
     /// What a peer told one round ago and this copy lacked then, and since when it has lacked something in every round.
     pub(super) lacked: BTreeMap<(PartitionId, NodeId), (Clock, Time)>,
     /// When clocks were last compared with a peer.
@@ -88,7 +90,8 @@ impl SyncState {
 
     /// What is remembered of partitions: at most a few entries for each that is owned, and each of its other owners.
     pub(super) fn entries(&self) -> usize {
-        self.heard.len() + self.lacked.len() + self.pulling.len() + self.wanted.len() + self.scans.len()
+        let lacking: usize = self.lacking.values().map(BTreeMap::len).sum();
+        self.heard.len() + self.lacked.len() + self.pulling.len() + self.wanted.len() + self.scans.len() + lacking
     }
 
     /// The copy of a partition has left, or is another than it was: nothing that was said to the former one counts.
@@ -110,6 +113,7 @@ impl SyncState {
     pub(super) fn forget_words(&mut self) {
         self.heard.clear();
         self.lacked.clear();
+        self.lacking.clear();
         self.equal.clear();
     }
 
@@ -321,14 +325,16 @@ impl<E: Engine> Node<E> {
             let common = self.in_common(peer);
             self.list(now, peer, &common, false, out)?;
         }
-        let recovering: BTreeMap<u16, Lacks> = m.recovering.iter().copied().collect();
+        let recovering = m.recovering.iter().map(|(partition, lacks)| (PartitionId(*partition), *lacks));
+        let recovering: BTreeMap<PartitionId, Lacks> = recovering.filter(|(p, _)| self.owns(*p)).collect();
+        self.sync.lacking.insert(peer, recovering.clone());
         let mut lacks = Vec::new();
         for (partition, told) in std::mem::take(&mut round.told) {
             // Nothing said of a partition means that the peer's clock was equal to what it was told.
             let clock = theirs.remove(&partition).unwrap_or(told);
             // Whoever has ceased to be an owner meanwhile says nothing that counts, and would not be asked again.
             if self.owns(partition) && self.is_holder(peer, partition) {
-                let lacks_what = recovering.get(&partition.0).copied();
+                let lacks_what = recovering.get(&partition).copied();
                 self.hear(partition, peer, clock, lacks_what, round.greeting, out)?;
             } else if self.hints.holds(partition) && m.unlike.contains(&partition.0) {
                 // One of the two is damaged: until it is known which, the copy here stays.

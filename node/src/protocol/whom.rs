@@ -3,7 +3,7 @@
 //! *Sloppy* (the default): stand-ins take the place of owners that cannot be reached, and count. *Strict*: owners only.
 //! A node that owns nothing of the partition coordinates only where no owner can be reached, and is then a stand-in itself.
 
-use dynode_client::wire::{Acks, ErrorCode, Failure, Quorum};
+use dynode_client::wire::{Acks, ErrorCode, Failure, Lacks, Quorum};
 use dynode_ring::{NodeId, PartitionId};
 use dynode_storage::Engine;
 
@@ -138,9 +138,15 @@ impl<E: Engine> Node<E> {
         Ok(Whom { needed, owners, stand_ins, needs_stand_ins, sides })
     }
 
-    /// Puts those last that are suspected, the others in the order in which they come.
-    pub(super) fn suspects_last(&self, nodes: &mut [NodeId]) {
-        nodes.sort_by_key(|node| self.liveness(*node) == Liveness::Suspect);
+    /// Puts those last that are suspected, and before them those whose copy of the partition would not count, as far as they have
+    /// told; the others in the order in which they come.
+    pub(super) fn unfit_last(&self, partition: PartitionId, nodes: &mut [NodeId]) {
+        let is_joint = self.phase(partition) == Phase::Joint;
+        let lacks = |node: &NodeId| {
+            let lacks = self.sync.lacking.get(node).and_then(|copies| copies.get(&partition));
+            lacks.is_some_and(|lacks| *lacks != Lacks::Former || !is_joint)
+        };
+        nodes.sort_by_key(|node| (self.liveness(*node) == Liveness::Suspect, lacks(node)));
     }
 
     /// Stand-ins for owners that cannot be reached, or are `late`, but those that were asked already.
