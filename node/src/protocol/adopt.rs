@@ -111,7 +111,7 @@ impl<E: Engine> Node<E> {
                     let stays = owners.len() > 2 && self.config.layout.owns(me, partition) && !broken(Rule::Stays);
                     self.store.owners_change(partition, stays)?;
                 }
-            } else if !(owned_last || !knows_past) || self.store.find(partition)?.is_some_and(|copy| !copy.may_lack()) {
+            } else if !owned_last && knows_past || self.store.find(partition)?.is_some_and(|copy| !copy.may_lack()) {
                 self.store.begin_ownership(partition)?;
             }
         }

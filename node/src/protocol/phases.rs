@@ -8,8 +8,8 @@
 //!
 //! Going by the layout is the promise to take no write of the one before. A new owner *contains what O had* when it contains
 //! what so many of O have told of their synced clocks since they promised that every acknowledged write is among it, be it of
-//! O as well or not; until then it counts in no strict read of N ([`super::recovery`]). Its acknowledgements of writes count at once: it has lost none.
-//! A copy that may lack what it acknowledged itself counts nowhere, and its clock proves nothing.
+//! O as well or not; until then it counts in no strict read of N ([`super::recovery`]). Its acknowledgements of writes count
+//! at once: it has lost none. A copy that may lack what it acknowledged itself counts nowhere, and its clock proves nothing.
 //!
 //! Phases only go forward. They are promised durably before anything is said under them, and spread by maximum, with words
 //! about them and with requests. Those who hold a partition tell each other, since they move it on; to all others the words
