@@ -448,7 +448,7 @@ impl<E: Engine> Node<E> {
             _ => enough(owners.len()),
         };
         let mut vouchers = vec![Vouchers { needed, one_whole: true, nodes: others }];
-        if !before.is_empty() && !has_own && self.phases.forgot {
+        if !before.is_empty() && !has_own && self.phases.forgot && !broken(Rule::Forgot) {
             let owners = self.config.layout.owners(partition);
             let nodes = owners.iter().copied().filter(|node| *node != me).collect();
             vouchers.push(Vouchers { needed: enough(owners.len()), one_whole: false, nodes });
