@@ -33,7 +33,7 @@ const DELETED_ONE_BY_ONE: u64 = 32;
 /// How much of what it should have does a copy have?
 #[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq, Default)]
 pub enum Wholeness {
-    /// All that it has acknowledged, and all that its owners acknowledged before they became its owners.
+    /// All that it has acknowledged, and all that the former owners had acknowledged when the partition last got other owners.
     Whole,
     /// It was whole when the partition last got other owners, its own node among them. What the former owners acknowledged
     /// without it until then it may lack.

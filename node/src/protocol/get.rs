@@ -2,8 +2,8 @@
 //!
 //! An owner reads its own copy and asks `r - 1` others what they have beyond it; values travel only where the coordinator
 //! lacks them. It merges, answers, and has whatever was behind repaired afterwards. An owner that is lost is replaced by
-//! the next one; when answers are late, all that were not asked yet are asked. The nearest are asked first, and
-//! suspects last.
+//! the next one; when answers are late, all that were not asked yet are asked. The nearest are asked first,
+//! suspects last, and before them those whose copies would not count.
 //!
 //! Stand-ins are asked, and count, only where fewer than `r` owners can be reached and the reader did not ask for a strict
 //! quorum; so do recovering copies. Neither ever vouches for an absence: that a key is not there is said only when an owner

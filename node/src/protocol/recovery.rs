@@ -65,25 +65,30 @@ impl<E: Engine> Node<E> {
     ///
     /// The disk failed or is damaged.
     pub fn is_recovering(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
-        if !self.owns(partition) || !self.has_vouchers(partition) {
-            return Ok(false);
-        }
         let counts_as_former = self.phase(partition) == Phase::Joint && self.was_owner(partition);
-        let copy = self.store.find(partition)?;
-        if broken(Rule::Amnesiac) {
-            return Ok(copy.is_some_and(|copy| copy.is_recovering() && !copy.may_lack()));
+        Ok(match self.lacks(partition)? {
+            None => false,
+            Some(Lacks::Former) => !counts_as_former,
+            Some(Lacks::Others | Lacks::Own) => true,
+        })
+    }
+
+    /// What may this node's copy of a partition that it owns lack? Nothing, where there is nobody else who could tell it.
+    fn lacks(&mut self, partition: PartitionId) -> Result<Option<Lacks>, EngineError> {
+        if !self.owns(partition) || !self.has_vouchers(partition) {
+            return Ok(None);
         }
-        Ok(copy.is_none_or(|copy| match copy.wholeness() {
-            Wholeness::Whole => false,
-            Wholeness::Stays => !counts_as_former,
-            Wholeness::New | Wholeness::MayLack => true,
-        }))
+        Ok(match self.store.find(partition)?.map(|copy| copy.wholeness()) {
+            Some(Wholeness::Whole) => None,
+            Some(Wholeness::Stays) => Some(Lacks::Former),
+            Some(Wholeness::New) => Some(Lacks::Others),
+            Some(Wholeness::MayLack) | None => (!broken(Rule::Amnesiac)).then_some(Lacks::Own),
+        })
     }
 
     /// Does this node's copy contain what the former owners had, as a new owner's must?
     pub(super) fn contains_all(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
-        let stays = self.store.find(partition)?.is_some_and(|copy| copy.wholeness() == Wholeness::Stays);
-        Ok(!self.is_recovering(partition)? && (!stays || !self.has_vouchers(partition)))
+        Ok(self.lacks(partition)?.is_none())
     }
 
     /// An owner has told its synced clock, under the present layout, and what it may lack.
@@ -98,16 +103,14 @@ impl<E: Engine> Node<E> {
         lacks: Option<Lacks>,
         clock: &Clock,
     ) -> Result<(), EngineError> {
-        let vouchers = self.vouchers(partition)?;
-        let Some(copy) = self.store.find(partition)? else { return Ok(()) };
-        if copy.wholeness() == Wholeness::Whole {
+        let Some(copy) = self.store.find(partition)?.filter(|copy| copy.wholeness() != Wholeness::Whole) else {
             return Ok(());
-        }
-        if !vouchers.iter().any(|v| v.nodes.contains(&peer)) {
+        };
+        let life = copy.actor().life;
+        if !self.vouchers(partition)?.iter().any(|v| v.nodes.contains(&peer)) {
             self.recovery.told.remove(&(partition, peer));
             return Ok(());
         }
-        let life = copy.actor().life;
         let told = Told { life, clock: clock.clone(), lacks };
         let before = self.recovery.told.entry((partition, peer)).or_insert_with(|| told.clone());
         // A peer that does not contain any more what it told has lost it: it cannot be had. And what one that is whole contains
@@ -151,19 +154,14 @@ impl<E: Engine> Node<E> {
 
     /// May this node's copy lack what it has acknowledged itself? So it is with one that is not there.
     pub(super) fn may_lack(&mut self, partition: PartitionId) -> Result<bool, EngineError> {
-        Ok(self.is_recovering(partition)? && self.store.find(partition)?.is_none_or(|copy| copy.may_lack()))
+        Ok(self.lacks(partition)? == Some(Lacks::Own))
     }
 
     /// The copies that are owned here and not whole, and what they may lack.
     pub(super) fn recovering_copies(&mut self) -> Result<Vec<(u16, Lacks)>, EngineError> {
         let mut copies = Vec::new();
         for partition in self.held_here() {
-            if self.may_lack(partition)? {
-                copies.push((partition.0, Lacks::Own));
-            } else if !self.contains_all(partition)? {
-                let stays = self.store.find(partition)?.is_some_and(|copy| copy.wholeness() == Wholeness::Stays);
-                copies.push((partition.0, if stays { Lacks::Former } else { Lacks::Others }));
-            }
+            copies.extend(self.lacks(partition)?.map(|lacks| (partition.0, lacks)));
         }
         Ok(copies)
     }

@@ -4,8 +4,21 @@ use dynode::protocol::Phase;
 use dynode_client::wire::Quorum;
 use dynode_storage::rules::Rule;
 use tests::scene::{Off, Scene, ensure, hold};
-use tests::world::Outcome;
+use tests::world::journal::OpId;
 use tests::world::plan::Action;
+use tests::world::{Outcome, Violation};
+
+/// In the end the key has this value.
+fn finds(scene: &mut Scene, at: usize, quorum: Quorum, written: OpId) -> Result<(), Violation> {
+    let read = scene.strictly(at, 0, Action::Get, quorum)?;
+    ensure(read.found == [written], || format!("at last: {read:?}"))
+}
+
+/// A strict read has no answer where those who can be reached do not have what was written.
+fn is_refused(scene: &mut Scene, at: usize) -> Result<(), Violation> {
+    let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
+    ensure(read.outcome != Outcome::Done, || format!("n{at} answers without what was written: {read:?}"))
+}
 
 /// Of three owners two give way, and they are the ones that have acknowledged a write; to the third nothing of it has come, and
 /// transfers hang. What the new owners could have from the third alone is not enough, and neither is that the third, which stays
@@ -32,8 +45,7 @@ fn new_owners_answer_reads_when_most_of_them_contain_what_most_of_the_former_one
             }
             scene.world.muted.clear();
             scene.settle()?;
-            let read = scene.strictly(stays, 0, Action::Get, Quorum::All)?;
-            ensure(read.found == [written], || format!("at last: {read:?}"))
+            finds(&mut scene, stays, Quorum::All, written)
         },
         &[Off::Rule(Rule::OneVoucher)],
     );
@@ -63,14 +75,12 @@ fn a_former_owner_that_lost_its_promise_with_its_disk_is_bound_by_it() {
             scene.start(promises)?;
             scene.run(5.0)?;
             for at in [promises, lags] {
-                let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
-                ensure(read.outcome != Outcome::Done, || format!("n{at} answers without the new owners: {read:?}"))?;
+                is_refused(&mut scene, at)?;
                 ensure(scene.stands(at, 0) == Some((2, Phase::Joint)), || format!("n{at}: {:?}", scene.stands(at, 0)))?;
             }
             scene.heal();
             scene.settle()?;
-            let read = scene.strictly(lags, 0, Action::Get, Quorum::Majority)?;
-            ensure(read.found == [written], || format!("at last: {read:?}"))
+            finds(&mut scene, lags, Quorum::Majority, written)
         },
         &[Off::Rule(Rule::Forgot)],
     );
@@ -102,13 +112,11 @@ fn a_node_that_forgot_the_layout_it_went_by_does_not_serve_under_the_one_before(
             scene.run(8.0)?;
             for at in [lags, forgets] {
                 ensure(scene.stands(at, 0).is_some_and(|(epoch, _)| epoch == 1), || format!("n{at} knows better"))?;
-                let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
-                ensure(read.outcome != Outcome::Done, || format!("n{at} answers without the new owners: {read:?}"))?;
+                is_refused(&mut scene, at)?;
             }
             scene.heal();
             scene.settle()?;
-            let read = scene.strictly(lags, 0, Action::Get, Quorum::Majority)?;
-            ensure(read.found == [written], || format!("at last: {read:?}"))
+            finds(&mut scene, lags, Quorum::Majority, written)
         },
         &[Off::Rule(Rule::Forgot)],
     );
@@ -148,15 +156,12 @@ fn former_owners_that_become_owners_again_have_missed_what_was_written_without_t
             scene.isolate(other);
             scene.open(one, other);
             scene.run(8.0)?;
-            for at in [one, other] {
-                let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
-                ensure(read.outcome != Outcome::Done, || format!("n{at} answers without what was written: {read:?}"))?;
-            }
+            is_refused(&mut scene, one)?;
+            is_refused(&mut scene, other)?;
             scene.world.muted.clear();
             scene.heal();
             scene.settle()?;
-            let read = scene.strictly(one, 0, Action::Get, Quorum::Majority)?;
-            ensure(read.found == [written], || format!("at last: {read:?}"))
+            finds(&mut scene, one, Quorum::Majority, written)
         },
         &[Off::Rule(Rule::Returns)],
     );
@@ -186,13 +191,11 @@ fn a_write_is_on_two_new_owners_before_former_ones_count_no_more() {
             scene.start(loses)?;
             scene.run(8.0)?;
             for at in [loses, lacks, new] {
-                let read = scene.strictly(at, 0, Action::Get, Quorum::Majority)?;
-                ensure(read.outcome != Outcome::Done, || format!("n{at} answers without what was written: {read:?}"))?;
+                is_refused(&mut scene, at)?;
             }
             scene.heal();
             scene.settle()?;
-            let read = scene.strictly(lacks, 0, Action::Get, Quorum::Majority)?;
-            ensure(read.found == [written], || format!("at last: {read:?}"))
+            finds(&mut scene, lacks, Quorum::Majority, written)
         },
         &[Off::Rule(Rule::Stays), Off::Rule(Rule::ReadNew)],
     );
